@@ -1,0 +1,1 @@
+"""Apple Wallet: the pass package, its signature, its checks, and the pushes that announce updates."""
