@@ -1,0 +1,299 @@
+"""Sign a pass's manifest with a Pass Type ID certificate.
+
+The signature is a detached CMS SignedData in DER (RFC 5652) with SHA-256 and RSA, holding the leaf and the
+intermediate certificate and the three signed attributes content-type, signing-time and message-digest;
+without signing-time Wallet refuses the pass. It is computed over the manifest's bytes as they are: the
+usual S/MIME helpers turn line feeds into CRLF first, and the pass then fails on the phone.
+
+Sources: developer.apple.com/documentation/walletpasses/building-a-pass; Apple's open pass builder (digest
+algorithm and the certificate checks).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+from passes.apple import der
+
+OID_DATA = "1.2.840.113549.1.7.1"
+OID_SIGNED_DATA = "1.2.840.113549.1.7.2"
+OID_CONTENT_TYPE = "1.2.840.113549.1.9.3"
+OID_MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
+OID_SIGNING_TIME = "1.2.840.113549.1.9.5"
+OID_SHA256 = "2.16.840.1.101.3.4.2.1"
+OID_RSA = "1.2.840.113549.1.1.1"
+OID_PASS_TYPE = x509.ObjectIdentifier("1.2.840.113635.100.6.1.16")
+"""Apple's certificate extension that holds the Pass Type ID as a UTF8String."""
+
+
+class CertificateProblem(Exception):
+    """The certificates cannot sign passes. `code` is stable, the message is a sentence with the cure."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Signer:
+    """A Pass Type ID certificate with its key and intermediate, checked once and ready to sign.
+
+    Safe to share between threads: RSA releases the interpreter lock, and nothing here changes.
+    """
+
+    def __init__(
+        self,
+        *,
+        certificate: x509.Certificate,
+        key: rsa.RSAPrivateKey,
+        intermediate: x509.Certificate,
+        pass_type_id: str,
+        team_id: str,
+    ) -> None:
+        """Check that the parts belong together. Validity in time is `check`'s business.
+
+        Raises `CertificateProblem`: ``key_mismatch``, ``pass_type_mismatch``, ``team_mismatch`` or
+        ``issuer_mismatch``.
+        """
+        if _public_bytes(certificate) != key.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        ):
+            raise CertificateProblem(
+                "key_mismatch", "The private key does not belong to the certificate; import the pair again."
+            )
+        _check_identity(certificate, pass_type_id, team_id)
+        _check_issuer(certificate, intermediate)
+        self.certificate = certificate
+        self.intermediate = intermediate
+        self.pass_type_id = pass_type_id
+        self.team_id = team_id
+        self._key = key
+        self._head, self._signer_head = _fixed_parts(certificate, intermediate)
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        certificate_pem: bytes,
+        key_pem: bytes,
+        intermediates_pem: bytes,
+        pass_type_id: str,
+        team_id: str,
+        key_password: bytes | None = None,
+        validate_key: bool = True,
+    ) -> Signer:
+        """Read PEM. Of several intermediates the one that issued the certificate is taken.
+
+        `validate_key=False` skips the slow check of the RSA primes (45 ms): for worker processes that load a
+        key which was validated when it was imported.
+
+        Raises `CertificateProblem` with ``unreadable_certificate``, ``unreadable_key`` or a code of
+        `__init__`.
+        """
+        try:
+            certificate = x509.load_pem_x509_certificate(certificate_pem)
+            intermediates = x509.load_pem_x509_certificates(intermediates_pem)
+        except ValueError as error:
+            raise CertificateProblem(
+                "unreadable_certificate",
+                "The certificate or the intermediate is not PEM; convert Apple's .cer with"
+                " `openssl x509 -inform der`.",
+            ) from error
+        try:
+            key = load_pem_private_key(key_pem, key_password, unsafe_skip_rsa_key_validation=not validate_key)
+        except (ValueError, TypeError) as error:
+            raise CertificateProblem(
+                "unreadable_key", "The private key is not PEM, or its password is missing or wrong."
+            ) from error
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise CertificateProblem(
+                "unreadable_key", "Apple issues Pass Type IDs for RSA keys; this key is not RSA."
+            )
+        return cls(
+            certificate=certificate,
+            key=key,
+            intermediate=_issuer_among(certificate, intermediates),
+            pass_type_id=pass_type_id,
+            team_id=team_id,
+        )
+
+    @property
+    def not_before(self) -> datetime:
+        return max(self.certificate.not_valid_before_utc, self.intermediate.not_valid_before_utc)
+
+    @property
+    def not_after(self) -> datetime:
+        """After this moment phones refuse new passes; installed ones keep working."""
+        return min(self.certificate.not_valid_after_utc, self.intermediate.not_valid_after_utc)
+
+    @property
+    def issued_by_apple(self) -> bool:
+        """Whether the chain names Apple. Simulators must not run on certificates that real phones trust."""
+        names = self.intermediate.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+        return any(name.value == "Apple Inc." for name in names)
+
+    def check(self, now: datetime) -> None:
+        """Raise `CertificateProblem` (``not_yet_valid`` or ``expired``) unless the certificates hold now."""
+        if now < self.not_before:
+            raise CertificateProblem(
+                "not_yet_valid", f"The certificate is valid from {self.not_before:%Y-%m-%d}; check the clock."
+            )
+        if now > self.not_after:
+            raise CertificateProblem(
+                "expired",
+                f"The certificate expired on {self.not_after:%Y-%m-%d}; renew it in Apple's developer"
+                " account and import it. Installed passes keep working.",
+            )
+
+    def sign(self, manifest: bytes, *, now: datetime) -> bytes:
+        """Return the `signature` file for `manifest`, signed at `now`. Same input, same bytes.
+
+        Raises `CertificateProblem` when the certificate is not valid at `now`.
+        """
+        self.check(now)
+        attributes = sorted(
+            (
+                _CONTENT_TYPE_ATTRIBUTE,
+                der.encode(
+                    der.SEQUENCE,
+                    der.encode_oid(OID_SIGNING_TIME),
+                    der.encode(
+                        der.SET, der.encode(der.UTC_TIME, f"{now.astimezone(UTC):%y%m%d%H%M%SZ}".encode())
+                    ),
+                ),
+                der.encode(
+                    der.SEQUENCE,
+                    der.encode_oid(OID_MESSAGE_DIGEST),
+                    der.encode(der.SET, der.encode(der.OCTET_STRING, hashlib.sha256(manifest).digest())),
+                ),
+            )
+        )
+        # Signed is the SET; shipped is the same content under the implicit tag [0] (RFC 5652 5.4).
+        signed = hashlib.sha256(der.encode(der.SET, *attributes)).digest()
+        signature = self._key.sign(signed, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
+        signer_info = der.encode(
+            der.SEQUENCE,
+            self._signer_head,
+            der.encode(der.CONTEXT_0, *attributes),
+            _RSA_ALGORITHM,
+            der.encode(der.OCTET_STRING, signature),
+        )
+        signed_data = der.encode(der.SEQUENCE, self._head, der.encode(der.SET, signer_info))
+        return der.encode(
+            der.SEQUENCE, der.encode_oid(OID_SIGNED_DATA), der.encode(der.CONTEXT_0, signed_data)
+        )
+
+    def client_certificate_pem(self) -> bytes:
+        """Return leaf and intermediate: the client certificate for APNs is the one that signs passes."""
+        return self.certificate.public_bytes(Encoding.PEM) + self.intermediate.public_bytes(Encoding.PEM)
+
+    def client_key_pem(self) -> bytes:
+        """Return the private key, unencrypted, for the TLS library. Never write it to a file."""
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+_SHA256_ALGORITHM = der.encode(der.SEQUENCE, der.encode_oid(OID_SHA256), der.encode(der.NULL))
+_RSA_ALGORITHM = der.encode(der.SEQUENCE, der.encode_oid(OID_RSA), der.encode(der.NULL))
+_CONTENT_TYPE_ATTRIBUTE = der.encode(
+    der.SEQUENCE, der.encode_oid(OID_CONTENT_TYPE), der.encode(der.SET, der.encode_oid(OID_DATA))
+)
+
+
+def _fixed_parts(certificate: x509.Certificate, intermediate: x509.Certificate) -> tuple[bytes, bytes]:
+    """Return what is the same in every signature: SignedData up to the signers, SignerInfo up to [0]."""
+    head = b"".join(
+        (
+            der.encode_integer(1),
+            der.encode_set([_SHA256_ALGORITHM]),
+            der.encode(der.SEQUENCE, der.encode_oid(OID_DATA)),
+            der.encode_set(
+                [item.public_bytes(Encoding.DER) for item in (certificate, intermediate)], der.CONTEXT_0
+            ),
+        )
+    )
+    signer_head = b"".join(
+        (
+            der.encode_integer(1),
+            der.encode(der.SEQUENCE, raw_issuer(certificate), der.encode_integer(certificate.serial_number)),
+            _SHA256_ALGORITHM,
+        )
+    )
+    return head, signer_head
+
+
+def raw_issuer(certificate: x509.Certificate) -> bytes:
+    """Return the issuer's name as it is encoded in the certificate: names are compared by their bytes."""
+    fields = der.decode(certificate.tbs_certificate_bytes).children()
+    # version [0] (present in every v3 certificate), serial, algorithm, issuer
+    return fields[3].raw
+
+
+def subject_value(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> str | None:
+    """Return the first value of one attribute of the subject (UID, OU), or None."""
+    values = certificate.subject.get_attributes_for_oid(oid)
+    return str(values[0].value) if values else None
+
+
+def _check_identity(certificate: x509.Certificate, pass_type_id: str, team_id: str) -> None:
+    found = subject_value(certificate, NameOID.USER_ID)
+    if found != pass_type_id:
+        raise CertificateProblem(
+            "pass_type_mismatch",
+            f"The certificate is for the Pass Type ID {found!r}, but {pass_type_id!r} is configured.",
+        )
+    found = subject_value(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME)
+    if found != team_id:
+        raise CertificateProblem(
+            "team_mismatch", f"The certificate belongs to the team {found!r}, but {team_id!r} is configured."
+        )
+
+
+def _issuer_among(certificate: x509.Certificate, candidates: list[x509.Certificate]) -> x509.Certificate:
+    for candidate in candidates:
+        try:
+            _check_issuer(certificate, candidate)
+        except CertificateProblem:
+            continue
+        return candidate
+    wanted = certificate.issuer.rfc4514_string()
+    raise CertificateProblem(
+        "issuer_mismatch",
+        f"None of the intermediates issued the certificate; download the one named {wanted} from Apple.",
+    )
+
+
+def _check_issuer(certificate: x509.Certificate, intermediate: x509.Certificate) -> None:
+    """Names alone do not tell Apple's generations apart in every case; the keys do."""
+    try:
+        certificate.verify_directly_issued_by(intermediate)
+        authority = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        subject = intermediate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        matches = authority.key_identifier == subject.digest
+    except x509.ExtensionNotFound as error:
+        if error.oid not in (ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.SUBJECT_KEY_IDENTIFIER):
+            raise
+        matches = True  # nothing to compare; the signature itself has been checked
+    except (InvalidSignature, ValueError, TypeError):
+        matches = False
+    if not matches:
+        raise CertificateProblem(
+            "issuer_mismatch", "The intermediate certificate did not issue the Pass Type ID certificate."
+        )
+
+
+def _public_bytes(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
