@@ -193,9 +193,7 @@ def _build_sprite(node_modules: Path, icons: Sequence[str]) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m wallet_server.assets", description="Copy front-end files."
-    )
+    parser = argparse.ArgumentParser(prog="python -m wallet_server.assets", description="Copy front-end files.")
     parser.add_argument("--node-modules", type=Path, default=NODE_MODULES, metavar="DIR")
     parser.add_argument("--target", type=Path, default=VENDOR_DIR, metavar="DIR")
     options = parser.parse_args(arguments)

@@ -1,0 +1,321 @@
+"""The database: engine, transactions, column types, and the one mechanism that keeps programs apart.
+
+SQLite (WAL, ``synchronous=FULL``) is the default, PostgreSQL the way to grow; the same code runs on both.
+
+Every table of a program's data is a :class:`ProgramOwned`. A session works for one program
+(``transaction(engine, program_id)``): each ORM statement on such a table gets ``program_id = …`` added,
+each row written is checked, and a session without a scope may not touch such a table at all. Work that
+crosses programs on purpose (workers, migrations, ``verify``) says so with :data:`ALL_PROGRAMS`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, Session, SQLModel
+
+from wallet_server.errors import ConfigurationError
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata = SQLModel.metadata
+
+LOCK_TIMEOUT_MS: Final = 2_000
+STATEMENT_TIMEOUT_MS: Final = 15_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 30_000
+SQLITE_BUSY_TIMEOUT_MS: Final = 10_000
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC; SQLite keeps it without a zone, so it is put back on reading."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        assert value.tzinfo is not None, "a naive datetime was about to be stored"
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, _dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+JSONColumn: Final = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+"""JSON text on SQLite, JSONB on PostgreSQL."""
+
+
+def _json_default(value: Any) -> Any:
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def to_json(value: Any) -> str:
+    """Compact JSON with stable key order; decimals, ids and times become strings."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=_json_default)
+
+
+_id_lock = threading.Lock()
+_id_last = 0
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then bits that only grow within this process.
+
+    Made here and not by the database, so that rows that point at each other go out in one round trip.
+    Ids are sortable by time but guessable in part: never a secret.
+    """
+    global _id_last  # noqa: PLW0603 - the monotonic counter of RFC 9562, section 6.2, is per process
+    with _id_lock:
+        candidate = (time.time_ns() // 1_000_000 << 74) | secrets.randbits(74)
+        # Same millisecond (or a clock set back): continue from the last id, so that order is kept.
+        if candidate >> 74 <= _id_last >> 74:
+            candidate = _id_last + 1 + secrets.randbits(32)
+        _id_last = candidate
+    milliseconds, rest = candidate >> 74, candidate & ((1 << 74) - 1)
+    rand_a, rand_b = rest >> 62, rest & ((1 << 62) - 1)
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
+
+
+class ProgramOwned(SQLModel):
+    """Mixin of every table whose rows belong to one program."""
+
+    program_id: UUID = Field(foreign_key="program.id", nullable=False)
+
+
+_PROGRAM_ID = sa.column("program_id", sa.Uuid())
+
+
+class AllPrograms(Enum):
+    """The type of :data:`ALL_PROGRAMS`."""
+
+    ALL = "all"
+
+
+ALL_PROGRAMS: Final = AllPrograms.ALL
+"""The scope of work that crosses programs on purpose."""
+
+Scope = UUID | AllPrograms | None
+
+
+class UnscopedQueryError(AssertionError):
+    """A programmer forgot to say for which program a statement runs."""
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _scope_statement(state: ORMExecuteState) -> None:
+    scope: Scope = state.session.info.get("scope")
+    if scope is ALL_PROGRAMS:
+        return
+    # Only the statement's own tables are named here; one that hides in a subquery matches no row.
+    if scope is None and any(issubclass(mapper.class_, ProgramOwned) for mapper in state.all_mappers):
+        raise UnscopedQueryError(f"no program was named for: {state.statement}")
+    if state.is_insert:
+        parameters: Any = state.parameters
+        rows = parameters if isinstance(parameters, list | tuple) else [parameters] if parameters else []
+        if issubclass(state.all_mappers[0].class_, ProgramOwned):
+            _assert_scope(scope, (row.get("program_id") for row in rows))
+        return
+    state.statement = state.statement.options(
+        with_loader_criteria(
+            ProgramOwned,
+            # SQLAlchemy tries the lambda on the mixin itself once, which has no column of its own.
+            lambda cls: getattr(cls, "program_id", _PROGRAM_ID) == scope,
+            include_aliases=True,
+        )
+    )
+
+
+@event.listens_for(Session, "before_flush")
+def _scope_flush(session: Session, _context: Any, _instances: Any) -> None:
+    scope: Scope = session.info.get("scope")
+    if scope is ALL_PROGRAMS:
+        return
+    owned = [row for row in (*session.new, *session.dirty, *session.deleted) if isinstance(row, ProgramOwned)]
+    if owned and scope is None:
+        raise UnscopedQueryError(f"no program was named for writing {type(owned[0]).__name__}")
+    _assert_scope(scope, (row.program_id for row in owned))
+
+
+def _assert_scope(scope: Scope, program_ids: Iterable[UUID | None]) -> None:
+    for program_id in program_ids:
+        if program_id != scope:
+            raise UnscopedQueryError(f"a row of program {program_id} was written in the scope of {scope}")
+
+
+def create_engine(url: str | URL, *, pool_size: int = 5) -> Engine:
+    """An engine for a SQLite file or a PostgreSQL database.
+
+    Raises :class:`ConfigurationError` for another kind of database or a folder that cannot be written.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise ConfigurationError("SQLite needs a file: several processes share the database")
+        folder = Path(parsed.database).resolve().parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ConfigurationError(f"the database folder {folder} does not exist or cannot be written")
+        engine = sa.create_engine(
+            parsed, pool_size=pool_size, max_overflow=pool_size, json_serializer=to_json, pool_timeout=10
+        )
+        event.listen(engine, "connect", _on_sqlite_connect)
+        event.listen(engine, "begin", _on_sqlite_begin)
+        return engine
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
+        options = (
+            f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+            f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
+        )
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            pool_timeout=10,
+            json_serializer=to_json,
+            connect_args={"options": options, "connect_timeout": 5},
+        )
+    raise ConfigurationError(f"DATABASE_URL: {parsed.get_backend_name()} is not supported; use sqlite or postgresql")
+
+
+def _on_sqlite_connect(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves: the driver's own guess would be DEFERRED
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cache_size=-32000",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class _WriteLocks(threading.local):
+    held: bool = False
+
+
+_write_locks = _WriteLocks()
+
+
+@contextmanager
+def _fair_write_lock(engine: Engine) -> Iterator[None]:
+    """Queue SQLite's writers in the order they come, over all processes.
+
+    SQLite's own busy handler polls, and under load one process can be left without a turn for seconds;
+    the kernel wakes the waiters of a file lock in order. PostgreSQL needs none of this.
+    """
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    assert not _write_locks.held, "a transaction was opened inside a transaction"
+    descriptor = os.open(f"{engine.url.database}-writers", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    _write_locks.held = True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        _write_locks.held = False
+        os.close(descriptor)
+
+
+@contextmanager
+def transaction(engine: Engine, scope: Scope = None) -> Iterator[Session]:
+    """One writing transaction: committed at the end, rolled back if anything is raised.
+
+    ``scope`` is the program it works for, or :data:`ALL_PROGRAMS`. Keep it short and never wait for a
+    network inside it.
+    """
+    with (
+        _fair_write_lock(engine),
+        Session(engine.execution_options(writes=True), expire_on_commit=False, info={"scope": scope}) as session,
+    ):
+        yield session
+        session.commit()
+
+
+@contextmanager
+def reading(engine: Engine, scope: Scope = None) -> Iterator[Session]:
+    """One consistent read; nothing that is done in it is kept."""
+    with Session(engine, expire_on_commit=False, autoflush=False, info={"scope": scope}) as session:
+        if engine.dialect.name == "postgresql":
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        yield session
+
+
+def set_scope(session: Session, scope: Scope) -> None:
+    """Name the program of a session that began before the program was known (an API key's, a pass's)."""
+    session.info["scope"] = scope
+
+
+def insert_rows(session: Session, model: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert many rows in one statement; ``rows`` name every column that has no server default."""
+    if rows:
+        session.execute(sa.insert(model), list(rows))
+
+
+def upsert_rows(
+    session: Session,
+    model: type[SQLModel],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: Sequence[str],
+    update: Sequence[str],
+) -> None:
+    """Insert many rows in one statement; where ``key`` is taken, set ``update`` to the new values."""
+    if not rows:
+        return
+    dialect_insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    statement = dialect_insert(model)
+    statement = statement.on_conflict_do_update(
+        index_elements=list(key), set_={name: statement.excluded[name] for name in update}
+    )
+    session.execute(statement, list(rows))
+
+
+def is_locked(error: sa.exc.DBAPIError) -> bool:
+    """Whether the database only asks to come back later (lock or statement time-out, busy, deadlock)."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state in {"55P03", "57014", "40001", "40P01"}
+    return "locked" in str(error.orig) or "busy" in str(error.orig)

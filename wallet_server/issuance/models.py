@@ -1,0 +1,84 @@
+"""Tables of the passes given out, the phones that hold them, and the ties between."""
+
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from wallet_server.db import ProgramOwned, UTCDateTime, new_id
+from wallet_server.members.models import member_key
+
+
+class IssuedPass(ProgramOwned, table=True):
+    """One card in one kind of wallet.
+
+    ``version`` is raised in the transaction of each change; ``update_tag`` follows, given by the push job
+    under one lock, so that tags become visible in order (invariant P1).
+    """
+
+    __tablename__ = "issued_pass"
+    __table_args__ = (
+        member_key(),
+        sa.ForeignKeyConstraint(["program_id", "card_id"], ["card.program_id", "card.id"]),
+        sa.UniqueConstraint("wallet", "serial"),
+        sa.UniqueConstraint("card_id", "wallet"),
+        sa.UniqueConstraint("program_id", "id"),
+        sa.CheckConstraint("wallet IN ('apple', 'google')", name="wallet_known"),
+        sa.Index("ix_issued_pass_program_id_member_id", "program_id", "member_id"),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    member_id: UUID
+    card_id: UUID
+    wallet: str = Field(max_length=8)
+    serial: str = Field(max_length=64, description="URL-safe; Google: the suffix of the object id.")
+    token_generation: int = 0
+    version: int = Field(default=1, sa_type=sa.BigInteger)
+    last_modified: datetime = Field(sa_type=UTCDateTime, description="Whole seconds; moves >= 1 s a change.")
+    changed_at: datetime = Field(sa_type=UTCDateTime)
+    update_tag: int = Field(default=0, sa_type=sa.BigInteger)
+    live: bool = Field(default=False, description="Apple: on a device; Google: the object exists.")
+    pushed_version: int = Field(default=0, sa_type=sa.BigInteger, description="Newest that the push service took.")
+    pushed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    fetched_version: int = Field(default=0, sa_type=sa.BigInteger, description="Newest that a phone fetched.")
+    fetched_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    created_at: datetime = Field(sa_type=UTCDateTime)
+    voided_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+
+
+class UpdateTag(SQLModel, table=True):
+    """The last update tag given: one row, locked while tags are given."""
+
+    __tablename__ = "update_tag"
+
+    id: int = Field(default=1, primary_key=True)
+    last: int = Field(default=0, sa_type=sa.BigInteger)
+
+
+class Device(SQLModel, table=True):
+    """A phone, as Apple's protocol names it; it holds the push token."""
+
+    __tablename__ = "device"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    library_identifier: str = Field(max_length=128, unique=True)
+    push_token: str = Field(max_length=200, index=True)
+    created_at: datetime = Field(sa_type=UTCDateTime)
+    token_at: datetime = Field(sa_type=UTCDateTime, description="When the push token was last told to us.")
+
+
+class Registration(ProgramOwned, table=True):
+    """A phone that wants to hear of a pass's changes."""
+
+    __tablename__ = "registration"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["program_id", "pass_id"], ["issued_pass.program_id", "issued_pass.id"]),
+        sa.UniqueConstraint("device_id", "pass_id"),
+        sa.Index("ix_registration_pass_id", "pass_id"),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    device_id: UUID = Field(foreign_key="device.id")
+    pass_id: UUID
+    registered_at: datetime = Field(sa_type=UTCDateTime)

@@ -1,0 +1,388 @@
+"""Programs as files: the shape of a program's definition, checked in full before anything is changed.
+
+The same models are the YAML file (``program apply``), the stored document of a program version, and what
+the rest of the server reads. Decimal numbers are exact. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from babel.numbers import list_currencies
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    model_validator,
+)
+
+from wallet_server.i18n import LANGUAGES
+from wallet_server.segments.condition import Condition
+
+POINTS_MAX = 1_000_000_000
+MINOR_MAX = 10**14
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, float):
+        raise ValueError("must be an exact decimal, not a binary fraction")
+    return value
+
+
+def _shortest(value: Decimal) -> str:
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+ExactDecimal = Annotated[Decimal, BeforeValidator(_exact), PlainSerializer(_shortest, return_type=str)]
+"""A decimal number, exact; a string in JSON."""
+Percent = Annotated[ExactDecimal, Field(ge=0, le=100, max_digits=12)]
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
+Sku = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
+Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+def _check_texts(texts: dict[str, str]) -> dict[str, str]:
+    for language, text in texts.items():
+        if language not in LANGUAGES:
+            raise ValueError(f"unknown language {language!r}; one of {', '.join(LANGUAGES)}")
+        if not text.strip():
+            raise ValueError(f"the text in {language} is empty")
+        if len(text) > 500:
+            raise ValueError(f"the text in {language} is longer than 500 characters")
+    if not texts:
+        raise ValueError("needs a text in at least one language")
+    return texts
+
+
+Texts = Annotated[
+    dict[str, str],
+    BeforeValidator(lambda value: {"en": value} if isinstance(value, str) else value),
+    AfterValidator(_check_texts),
+]
+"""A text by language; a plain string means English."""
+
+
+def _check_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Skopje")
+    return name
+
+
+def _check_currency(code: str) -> str:
+    if code not in list_currencies():
+        raise ValueError(f"{code!r} is not an ISO 4217 currency code")
+    return code
+
+
+TimeZone = Annotated[str, AfterValidator(_check_zone)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Expiry(_Part):
+    """When points expire. This version knows ``none``."""
+
+    kind: Literal["none"] = "none"
+
+
+class PointsSettings(_Part):
+    """Program settings of ``bonus-processing.md``."""
+
+    base_percent: Annotated[ExactDecimal, Field(ge=0, le=1000, max_digits=12)] = Decimal(1)
+    base_redeem_percent: Percent = Decimal(100)
+    point_value_minor: Annotated[int, Field(ge=1, le=MINOR_MAX)] = 100
+    rounding: Literal["down", "half_up", "up"] = "down"
+    carry_fraction: bool = False
+    earn_on_points_part: bool = False
+    pending_days: Annotated[int, Field(ge=0, le=365)] = 0
+    negative_balance: Literal["forbid"] = "forbid"
+    min_points: Annotated[int, Field(ge=0, le=POINTS_MAX)] = 0
+    expiry: Expiry = Expiry()
+
+
+class ProgramSection(_Part):
+    """Who the program is."""
+
+    slug: Slug
+    name: Texts
+    currency: Annotated[str, AfterValidator(_check_currency)]
+    time_zone: TimeZone
+    languages: Annotated[list[str], Field(min_length=1, max_length=len(LANGUAGES))]
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    """ISO 3166 code: phone numbers without a country code are read as numbers of this country."""
+    points: PointsSettings = PointsSettings()
+
+    @model_validator(mode="after")
+    def _check_languages(self) -> Self:
+        for language in self.languages:
+            if language not in LANGUAGES:
+                raise ValueError(f"languages: unknown language {language!r}; one of {', '.join(LANGUAGES)}")
+        if len(set(self.languages)) != len(self.languages):
+            raise ValueError("languages: a language is named twice")
+        return self
+
+
+class Partner(_Part):
+    """The other company that an outlet belongs to."""
+
+    company: Annotated[str, StringConstraints(min_length=1, max_length=120)]
+    settlement_percent: Percent
+
+
+class OutletSection(_Part):
+    """A place of the program."""
+
+    code: Code
+    name: Texts
+    time_zone: TimeZone | None = None
+    latitude: Annotated[ExactDecimal, Field(ge=-90, le=90)] | None = None
+    longitude: Annotated[ExactDecimal, Field(ge=-180, le=180)] | None = None
+    receipt_max_percent: Percent | None = None
+    partner: Partner | None = None
+
+    @model_validator(mode="after")
+    def _check_position(self) -> Self:
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("latitude and longitude go together")
+        return self
+
+
+class CategorySection(_Part):
+    """A product category."""
+
+    code: Sku
+    parent: Sku | None = None
+    name: Texts | None = None
+
+
+class ProductSection(_Part):
+    """A product that the program knows."""
+
+    sku: Sku
+    category: Sku | None = None
+    name: Texts | None = None
+    price_minor: Annotated[int, Field(ge=0, le=MINOR_MAX)] | None = None
+    cost_minor: Annotated[int, Field(ge=0, le=MINOR_MAX)] | None = None
+
+
+class Catalog(_Part):
+    """Categories and products."""
+
+    categories: list[CategorySection] = []
+    products: list[ProductSection] = []
+
+
+class Threshold(_Part):
+    """One way to reach a tier; exactly one member is given."""
+
+    spend_minor: Annotated[int, Field(ge=1, le=MINOR_MAX)] | None = None
+    purchases: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if len(self.model_fields_set) != 1 or None in (getattr(self, n) for n in self.model_fields_set):
+            raise ValueError("a threshold is one of spend_minor, purchases")
+        return self
+
+
+class Reach(_Part):
+    """What a tier asks for: any, or all, of its thresholds."""
+
+    any: list[Threshold] = []
+    all: list[Threshold] = []
+
+    @model_validator(mode="after")
+    def _check_some(self) -> Self:
+        if bool(self.any) == bool(self.all):
+            raise ValueError("give either any or all, with at least one threshold")
+        return self
+
+
+class TierLevel(_Part):
+    """A level of the program; the first has no ``reach`` and is everybody's."""
+
+    code: Code
+    name: Texts
+    reach: Reach | None = None
+    color: Color | None = None
+    """Background of the pass for this tier; the program's own where it is missing."""
+
+
+class TierWindow(_Part):
+    """The time over which tier thresholds are counted. This version knows ``lifetime``."""
+
+    kind: Literal["lifetime"] = "lifetime"
+
+
+class Tiers(_Part):
+    """The tier table, lowest level first."""
+
+    window: TierWindow = TierWindow()
+    levels: list[TierLevel] = []
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> Self:
+        for index, level in enumerate(self.levels):
+            if index == 0 and level.reach is not None:
+                raise ValueError(f"levels: the first level, {level.code!r}, is everybody's and has no reach")
+            if index > 0 and level.reach is None:
+                raise ValueError(f"levels: {level.code!r} needs a reach")
+        return self
+
+
+class ChallengeWindow(_Part):
+    """The time in which a challenge is counted, in the outlet's zone."""
+
+    kind: Literal["none", "calendar_day", "calendar_week", "calendar_month", "calendar_year"] = "none"
+
+
+class ChallengeFilter(_Part):
+    """What counts: each given list must contain the receipt's outlet, a line's sku, a line's category."""
+
+    outlets: list[Code] = []
+    skus: list[Sku] = []
+    categories: list[Sku] = []
+
+
+class VoucherReward(_Part):
+    """A single-use voucher."""
+
+    kind: Literal["free_product"]
+    sku: Sku
+    valid_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+
+
+class Reward(_Part):
+    """What a completed challenge brings; exactly one member is given."""
+
+    voucher: VoucherReward | None = None
+    points: Annotated[int, Field(ge=1, le=POINTS_MAX)] | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.voucher is None) == (self.points is None):
+            raise ValueError("a reward is one of voucher, points")
+        return self
+
+
+class Challenge(_Part):
+    """A goal over a window that purchases move; a stamp card is the visual form of one."""
+
+    code: Code
+    name: Texts
+    kind: Literal["goal", "stamps"] = "goal"
+    metric: Literal["visits", "purchases", "spend_minor", "quantity"]
+    target: Annotated[int, Field(ge=1, le=MINOR_MAX)]
+    window: ChallengeWindow = ChallengeWindow()
+    filter: ChallengeFilter = ChallengeFilter()
+    max_per_day: Annotated[int, Field(ge=1, le=1000)] | None = None
+    repeat: Literal["unlimited", "once_per_window", "once"] = "unlimited"
+    reward: Reward
+
+    @model_validator(mode="after")
+    def _check_stamps(self) -> Self:
+        if self.kind == "stamps" and self.target > 30:
+            raise ValueError("a stamp card has at most 30 stamps")
+        return self
+
+
+class SegmentSection(_Part):
+    """A saved selection of members."""
+
+    code: Code
+    name: Annotated[str, StringConstraints(min_length=1, max_length=120)]
+    when: Condition
+
+
+class PassLook(_Part):
+    """How the program's pass looks."""
+
+    background: Color = "#1f3a5f"
+    foreground: Color = "#ffffff"
+    label: Color = "#c9d6e8"
+    organization: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
+    description: Texts | None = None
+    stamps: Code | None = None
+    """The challenge whose stamps are drawn on the strip."""
+
+
+class ProgramFile(_Part):
+    """A whole program file."""
+
+    program: ProgramSection
+    outlets: list[OutletSection] = []
+    catalog: Catalog = Catalog()
+    tiers: Tiers = Tiers()
+    challenges: list[Challenge] = []
+    segments: list[SegmentSection] = []
+    look: Annotated[PassLook, Field(alias="pass")] = PassLook()
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Self:
+        _unique("outlets", "code", [outlet.code for outlet in self.outlets])
+        _unique("catalog.categories", "code", [category.code for category in self.catalog.categories])
+        _unique("catalog.products", "sku", [product.sku for product in self.catalog.products])
+        _unique("tiers.levels", "code", [level.code for level in self.tiers.levels])
+        _unique("challenges", "code", [challenge.code for challenge in self.challenges])
+        _unique("segments", "code", [segment.code for segment in self.segments])
+        outlets = {outlet.code for outlet in self.outlets}
+        parents = {category.code: category.parent for category in self.catalog.categories}
+        for code, parent in parents.items():
+            _known("catalog.categories", code, "parent", parent, parents)
+            _no_cycle(code, parents)
+        for product in self.catalog.products:
+            _known("catalog.products", product.sku, "category", product.category, parents)
+        for challenge in self.challenges:
+            for outlet in challenge.filter.outlets:
+                _known("challenges", challenge.code, "filter.outlets", outlet, outlets)
+        levels = {level.code for level in self.tiers.levels}
+        for segment in self.segments:
+            for tier in segment.when.tiers or ():
+                _known("segments", segment.code, "when.tiers", tier, levels)
+        stamps = {challenge.code for challenge in self.challenges if challenge.kind == "stamps"}
+        _known("pass", "look", "stamps", self.look.stamps, stamps)
+        return self
+
+
+def _unique(section: str, key: str, values: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{section}: {key} {value!r} is there twice")
+        seen.add(value)
+
+
+def _known(section: str, owner: str, key: str, value: str | None, known: Any) -> None:
+    if value is not None and value not in known:
+        raise ValueError(f"{section}: {owner!r}: {key} {value!r} is not defined in this file")
+
+
+def _no_cycle(code: str, parents: dict[str, str | None]) -> None:
+    seen = {code}
+    parent = parents.get(code)
+    while parent is not None:
+        if parent in seen:
+            raise ValueError(f"catalog.categories: {code!r} is its own ancestor")
+        seen.add(parent)
+        parent = parents.get(parent)
+
+
+def local_day(section: ProgramSection, outlet: OutletSection | None, moment: Any) -> date:
+    """The business date of an aware moment: the local day at the outlet, else in the program's zone."""
+    zone = (outlet.time_zone if outlet else None) or section.time_zone
+    day: date = moment.astimezone(ZoneInfo(zone)).date()
+    return day

@@ -1,0 +1,41 @@
+"""The condition of a segment: one tree that becomes SQL (``queries.py``) and a sentence for people."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DAYS_MAX = 3650
+Days = Annotated[int, Field(ge=0, le=DAYS_MAX)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class Range(BaseModel):
+    """A whole number from ``at_least`` to ``at_most``, both included; at least one is given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_least: Count | None = None
+    at_most: Count | None = None
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("give at_least, at_most, or both")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"at_least {self.at_least} is more than at_most {self.at_most}")
+        return self
+
+
+class Condition(BaseModel):
+    """Every member given must hold; a condition without any is everybody."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tiers: Annotated[list[str], Field(min_length=1)] | None = None
+    """The member's tier is one of these codes."""
+    visits_last_30_days: Range | None = None
+    """Purchases in the 30 days before now."""
+    days_since_last_visit: Range | None = None
+    """Whole days since the last purchase; members without any never match."""
