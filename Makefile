@@ -68,8 +68,8 @@ demo-data: setup ## Install the grocery data set that the demo import reads
 	$(STEP) "Install the demo data (about 32 MB)" $(BIN)/python .ci/install.py requirements-demo.lock
 
 messages: setup-dev ## Collect the texts to translate and update the catalogues
-	$(STEP) "Collect texts" $(BIN)/pybabel extract -F pyproject.toml -k N_ -k _ --no-location --sort-output --omit-header -o wallet_server/locale/messages.pot .
-	$(STEP) "Update catalogues" $(BIN)/pybabel update -i wallet_server/locale/messages.pot -d wallet_server/locale --no-fuzzy-matching --ignore-obsolete
+	$(STEP) "Collect texts" $(BIN)/pybabel extract -F pyproject.toml -k N_ -k gettext_noop --no-location --sort-output --project wallet-server -o var/messages.pot .
+	$(STEP) "Update catalogues" $(BIN)/pybabel update -i var/messages.pot -d wallet_server/locale --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 
 clean: ## Remove what setup made; var/ with its data stays
 	rm -rf $(VENV) node_modules var/static .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
