@@ -97,9 +97,7 @@ def make_ready() -> Path:
 def _install_from_npm(target: Path) -> None:
     npm = shutil.which("npm", path=os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ.get("PATH", "")]))
     if npm is None:
-        raise MissingToolError(
-            "Chromium is missing and there is no npm to get it with. Run `make setup-dev` first."
-        )
+        raise MissingToolError("Chromium is missing and there is no npm to get it with. Run `make setup-dev` first.")
     with tempfile.TemporaryDirectory(prefix="wallet-chromium-") as folder:
         environment = {
             **os.environ,
