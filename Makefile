@@ -14,12 +14,15 @@ LOCK := --universal -p 3.11 --generate-hashes --no-emit-index-url --no-header -q
 PYTEST_ARGS ?= -n 2 -q
 CATALOGUES := $(wildcard wallet_server/locale/*/LC_MESSAGES/messages.po)
 
-# A stamp says which lock was installed. The development set holds the other, so it satisfies both.
+# A stamp says which set was installed. The development set holds the running set, so it satisfies both; it is
+# taken when it is there already or when the target needs it.
+DEV_GOALS := setup-dev test lint format messages
+DEVELOPING := $(filter $(DEV_GOALS),$(MAKECMDGOALS))
 SETUP_STAMP := $(VENV)/.setup
 DEV_STAMP := $(VENV)/.dev
-RUN_STAMP := $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(VENV)/.run)
+RUN_STAMP := $(if $(DEVELOPING)$(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(VENV)/.run)
 ALL_NODE_STAMP := node_modules/.all
-RUN_NODE_STAMP := $(if $(wildcard $(ALL_NODE_STAMP)),$(ALL_NODE_STAMP),node_modules/.run)
+RUN_NODE_STAMP := $(if $(DEVELOPING)$(wildcard $(ALL_NODE_STAMP)),$(ALL_NODE_STAMP),node_modules/.run)
 PROJECT_STAMP := $(VENV)/.project
 MANIFEST := var/static/vendor/manifest.json
 
