@@ -82,3 +82,12 @@ class Registration(ProgramOwned, table=True):
     device_id: UUID = Field(foreign_key="device.id")
     pass_id: UUID
     registered_at: datetime = Field(sa_type=UTCDateTime)
+
+
+class GoogleCallback(SQLModel, table=True):
+    """A message of Google's that has been acted upon; Google repeats itself, the nonce tells."""
+
+    __tablename__ = "google_callback"
+
+    nonce: str = Field(max_length=128, primary_key=True)
+    received_at: datetime = Field(sa_type=UTCDateTime)

@@ -46,6 +46,7 @@ class OutboxRow(SQLModel, table=True):
     rung_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="When RQ was last told.")
     lease_until: datetime | None = Field(default=None, sa_type=UTCDateTime)
     lease_generation: int = Field(default=0)
+    lapses: int = Field(default=0, description="How often a worker died on it; three times are enough.")
     created_at: datetime = Field(sa_type=UTCDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     error: str = Field(default="", max_length=500)

@@ -34,6 +34,12 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_device_push_token"), ["push_token"], unique=False)
 
     op.create_table(
+        "google_callback",
+        sa.Column("nonce", sa.String(length=128), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("nonce", name=op.f("pk_google_callback")),
+    )
+    op.create_table(
         "program",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("slug", sa.String(length=63), nullable=False),
@@ -134,6 +140,7 @@ def upgrade() -> None:
         sa.Column("rung_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_generation", sa.Integer(), nullable=False),
+        sa.Column("lapses", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error", sa.String(length=500), nullable=False),
@@ -905,6 +912,7 @@ def downgrade() -> None:
     op.drop_table("update_tag")
     op.drop_table("staff_user")
     op.drop_table("program")
+    op.drop_table("google_callback")
     with op.batch_alter_table("device", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_device_push_token"))
 
