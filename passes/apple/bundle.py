@@ -45,9 +45,7 @@ def signed_pass(content: PassContent, signer: Signer, *, now: datetime, allow_ht
     Raises `PassContentError` for content that Apple's rules forbid and `CertificateProblem` outside the
     certificate's validity.
     """
-    document = pass_json(
-        content, pass_type_id=signer.pass_type_id, team_id=signer.team_id, allow_http=allow_http
-    )
+    document = pass_json(content, pass_type_id=signer.pass_type_id, team_id=signer.team_id, allow_http=allow_http)
     if content.images is None:
         raise PassContentError("images.icon", "iOS refuses a pass without an icon")
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -55,9 +53,7 @@ def signed_pass(content: PassContent, signer: Signer, *, now: datetime, allow_ht
     for language in sorted(content.translations):
         strings = pass_strings(content.translations[language])
         if not _LANGUAGE.fullmatch(language):
-            raise PassContentError(
-                "translations", f"a language is a tag such as en or sr-Latn, not {language!r}"
-            )
+            raise PassContentError("translations", f"a language is a tag such as en or sr-Latn, not {language!r}")
         files.append((f"{language}.lproj/pass.strings", Picture.of(strings)))
     files.extend(content.images.files())
     return bundle(files, signer, now=now)

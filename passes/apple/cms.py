@@ -86,9 +86,7 @@ def verify_signature(
     _check_value(signer, leaf)
     _check_chain(leaf, certificates, trusted_roots, now)
     if not leaf.not_valid_before_utc <= signed_at <= leaf.not_valid_after_utc:
-        raise SignatureProblem(
-            "expired_certificate", "The pass was signed outside the certificate's validity."
-        )
+        raise SignatureProblem("expired_certificate", "The pass was signed outside the certificate's validity.")
     _check_identity(leaf, pass_type_id, team_id)
     return signed_at
 
@@ -189,9 +187,7 @@ def _check_chain(
         if not current.not_valid_before_utc <= now <= current.not_valid_after_utc:
             name = current.subject.rfc4514_string()
             until = f"{current.not_valid_after_utc:%Y-%m-%d}"
-            raise SignatureProblem(
-                "expired_certificate", f"The certificate {name} is valid only until {until}."
-            )
+            raise SignatureProblem("expired_certificate", f"The certificate {name} is valid only until {until}.")
         if any(_issued(current, root) for root in trusted_roots):
             return
         issuer = next((item for item in certificates if item != current and _issued(current, item)), None)

@@ -58,9 +58,7 @@ class _Family:
             self._root_name, self._root_key.public_key(), self._root_name, self._root_key, path_length=1
         )
         self._intermediate_key = _new_key()
-        self._intermediate_name = _name(
-            "Wallet Server Development Relations Certification Authority", unit="G4"
-        )
+        self._intermediate_name = _name("Wallet Server Development Relations Certification Authority", unit="G4")
         self._intermediate = self._authority(
             self._intermediate_name,
             self._intermediate_key.public_key(),
@@ -115,9 +113,7 @@ class _Family:
 
     def _leaf(self, subject: x509.Name, public_key: rsa.RSAPublicKey) -> x509.CertificateBuilder:
         return (
-            self._builder(
-                subject, public_key, self._intermediate_name, self._intermediate_key.public_key(), _LEAF_DAYS
-            )
+            self._builder(subject, public_key, self._intermediate_name, self._intermediate_key.public_key(), _LEAF_DAYS)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(authority=False), critical=True)
         )

@@ -48,9 +48,7 @@ _DATE_STYLES = {
 }
 
 
-def pass_json(
-    content: PassContent, *, pass_type_id: str, team_id: str, allow_http: bool = False
-) -> JsonObject:
+def pass_json(content: PassContent, *, pass_type_id: str, team_id: str, allow_http: bool = False) -> JsonObject:
     """Return the dictionary for `pass.json`.
 
     The balance is the header field, because only header fields show while cards lie stacked. Tier and
@@ -61,9 +59,7 @@ def pass_json(
     Raises `PassContentError` naming the field and Apple's rule.
     """
     if not _PASS_TYPE_ID.fullmatch(pass_type_id):
-        raise PassContentError(
-            "pass_type_id", f"a Pass Type ID looks like pass.com.example, not {pass_type_id!r}"
-        )
+        raise PassContentError("pass_type_id", f"a Pass Type ID looks like pass.com.example, not {pass_type_id!r}")
     if not team_id:
         raise PassContentError("team_id", "the team identifier of the certificate is required")
     if not _SERIAL.fullmatch(content.serial_number):
@@ -238,9 +234,7 @@ def _barcode(content: PassContent) -> JsonObject:
         encoded = message.encode("utf-8")
         encoding = "utf-8"
     if len(encoded) > QR_BYTES_MAX:
-        raise PassContentError(
-            "card.message", f"a code of more than {QR_BYTES_MAX} bytes is too dense to scan"
-        )
+        raise PassContentError("card.message", f"a code of more than {QR_BYTES_MAX} bytes is too dense to scan")
     barcode: JsonObject = {
         "format": "PKBarcodeFormatQR",
         "message": message,
@@ -267,9 +261,7 @@ def _places(content: PassContent) -> JsonObject:
 def _locations(places: tuple[Place, ...]) -> Iterator[JsonObject]:
     for index, place in enumerate(places):
         if not (-90 <= place.latitude <= 90 and -180 <= place.longitude <= 180):
-            raise PassContentError(
-                f"places[{index}]", "latitude is -90 to 90 and longitude -180 to 180 degrees"
-            )
+            raise PassContentError(f"places[{index}]", "latitude is -90 to 90 and longitude -180 to 180 degrees")
         location: JsonObject = {"latitude": place.latitude, "longitude": place.longitude}
         if place.altitude is not None:
             location["altitude"] = place.altitude
@@ -288,9 +280,7 @@ def _update_service(content: PassContent, *, allow_http: bool) -> JsonObject:
     if parts.scheme != "https" and not (allow_http and parts.scheme == "http"):
         raise PassContentError("update_url", "the web service address starts with https://")
     if not parts.hostname or parts.query or parts.fragment:
-        raise PassContentError(
-            "update_url", "the web service address has a host and neither query nor fragment"
-        )
+        raise PassContentError("update_url", "the web service address has a host and neither query nor fragment")
     if url.endswith("/") or parts.path.endswith("/v1"):
         raise PassContentError("update_url", "no slash and no /v1 at the end: phones add /v1/… themselves")
     if len(token) < 16:

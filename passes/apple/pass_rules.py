@@ -80,9 +80,7 @@ def _check_update_service(document: Mapping[str, object]) -> None:
     if url is None and token is None:
         return
     if not isinstance(url, str) or not isinstance(token, str):
-        raise PassJsonProblem(
-            "bad_update_service", "webServiceURL and authenticationToken must come together."
-        )
+        raise PassJsonProblem("bad_update_service", "webServiceURL and authenticationToken must come together.")
     if len(token) < 16:
         raise PassJsonProblem("short_token", "authenticationToken is shorter than 16 characters.")
     parts = urlsplit(url)

@@ -69,9 +69,7 @@ class Signer:
         Raises `CertificateProblem`: ``key_mismatch``, ``pass_type_mismatch``, ``team_mismatch`` or
         ``issuer_mismatch``.
         """
-        if _public_bytes(certificate) != key.public_key().public_bytes(
-            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-        ):
+        if _public_bytes(certificate) != key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo):
             raise CertificateProblem(
                 "key_mismatch", "The private key does not belong to the certificate; import the pair again."
             )
@@ -110,8 +108,7 @@ class Signer:
         except ValueError as error:
             raise CertificateProblem(
                 "unreadable_certificate",
-                "The certificate or the intermediate is not PEM; convert Apple's .cer with"
-                " `openssl x509 -inform der`.",
+                "The certificate or the intermediate is not PEM; convert Apple's .cer with `openssl x509 -inform der`.",
             ) from error
         try:
             key = load_pem_private_key(key_pem, key_password, unsafe_skip_rsa_key_validation=not validate_key)
@@ -120,9 +117,7 @@ class Signer:
                 "unreadable_key", "The private key is not PEM, or its password is missing or wrong."
             ) from error
         if not isinstance(key, rsa.RSAPrivateKey):
-            raise CertificateProblem(
-                "unreadable_key", "Apple issues Pass Type IDs for RSA keys; this key is not RSA."
-            )
+            raise CertificateProblem("unreadable_key", "Apple issues Pass Type IDs for RSA keys; this key is not RSA.")
         return cls(
             certificate=certificate,
             key=key,
@@ -171,9 +166,7 @@ class Signer:
                 der.encode(
                     der.SEQUENCE,
                     der.encode_oid(OID_SIGNING_TIME),
-                    der.encode(
-                        der.SET, der.encode(der.UTC_TIME, f"{now.astimezone(UTC):%y%m%d%H%M%SZ}".encode())
-                    ),
+                    der.encode(der.SET, der.encode(der.UTC_TIME, f"{now.astimezone(UTC):%y%m%d%H%M%SZ}".encode())),
                 ),
                 der.encode(
                     der.SEQUENCE,
@@ -193,9 +186,7 @@ class Signer:
             der.encode(der.OCTET_STRING, signature),
         )
         signed_data = der.encode(der.SEQUENCE, self._head, der.encode(der.SET, signer_info))
-        return der.encode(
-            der.SEQUENCE, der.encode_oid(OID_SIGNED_DATA), der.encode(der.CONTEXT_0, signed_data)
-        )
+        return der.encode(der.SEQUENCE, der.encode_oid(OID_SIGNED_DATA), der.encode(der.CONTEXT_0, signed_data))
 
     def client_certificate_pem(self) -> bytes:
         """Return leaf and intermediate: the client certificate for APNs is the one that signs passes."""
@@ -220,9 +211,7 @@ def _fixed_parts(certificate: x509.Certificate, intermediate: x509.Certificate) 
             der.encode_integer(1),
             der.encode_set([_SHA256_ALGORITHM]),
             der.encode(der.SEQUENCE, der.encode_oid(OID_DATA)),
-            der.encode_set(
-                [item.public_bytes(Encoding.DER) for item in (certificate, intermediate)], der.CONTEXT_0
-            ),
+            der.encode_set([item.public_bytes(Encoding.DER) for item in (certificate, intermediate)], der.CONTEXT_0),
         )
     )
     signer_head = b"".join(

@@ -118,9 +118,7 @@ def parse_strings(content: bytes) -> dict[str, str]:
 
 def _unescape(text: str) -> str:
     simple = {"n": "\n", "r": "\r", "t": "\t"}
-    return _ESCAPE.sub(
-        lambda match: chr(int(match[1], 16)) if match[1] else simple.get(match[2], match[2]), text
-    )
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else simple.get(match[2], match[2]), text)
 
 
 def _unpack(data: bytes) -> dict[str, bytes]:

@@ -1,0 +1,391 @@
+"""Tell phones that their pass has changed: APNs over HTTP/2, many streams on one connection.
+
+A Wallet push carries no content; the phone asks the server what changed. It may therefore be repeated
+freely, and this sender resends whatever a broken connection leaves in doubt. libcurl's multi interface is
+used because it is the only HTTP/2 client for Python that comes near the server's speed.
+
+Sources: developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns and
+…/handling-notification-responses-from-apns; for passes the certificate that signs them is the client
+certificate, and the topic is its Pass Type ID.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from io import BytesIO
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import certifi
+import pycurl
+
+APNS_PRODUCTION_URL = "https://api.push.apple.com"
+"""Passes always use production: there are no sandbox tokens for Wallet."""
+
+TOKENS_MAX = 10_000
+_TOKEN = re.compile(r"[0-9a-fA-F]{1,200}")
+_ANSWER_BYTES_MAX = 4096
+_HTTP_2 = 3  # CURL_HTTP_VERSION_2_0, what CURLINFO_HTTP_VERSION reports
+_IDLE_CONNECTION_SECONDS = 3600  # APNs wants connections kept; libcurl's own limit is two minutes
+
+_BAD_TOKEN_REASONS = frozenset({"BadDeviceToken", "DeviceTokenNotForTopic"})
+_RESEND_REASONS = frozenset({"IdleTimeout"})
+_TLS_ERRORS = frozenset(
+    {
+        pycurl.E_SSL_CERTPROBLEM,
+        pycurl.E_PEER_FAILED_VERIFICATION,
+        pycurl.E_SSL_CACERT_BADFILE,
+        pycurl.E_SSL_ISSUER_ERROR,
+        pycurl.E_SSL_CIPHER,
+        pycurl.E_URL_MALFORMAT,
+    }
+)
+_TLS_ALERT = re.compile(r"alert.*(certificate|unknown ca)", re.IGNORECASE)
+
+
+class PushVerdict(StrEnum):
+    """What to do about a token after a push."""
+
+    ACCEPTED = "accepted"
+    """APNs took it; whether the phone ever fetches is another question."""
+    GONE = "gone"
+    """Drop registrations made before the outcome's `timestamp`; younger ones are alive."""
+    BAD_TOKEN = "bad_token"  # noqa: S105 - a verdict, not a secret
+    """Drop the token's registrations. Many in one batch mean a wrong certificate: stop then."""
+    RETRY_LATER = "retry_later"
+    """Nothing is known to be wrong with the token; push again with back-off."""
+    CONFIGURATION = "configuration"
+    """Certificate, topic or request are wrong: stop this program's pushes and raise an alarm."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushOutcome:
+    """What came of one token. `status` is the HTTP status, 0 if there was no answer."""
+
+    token: str
+    apns_id: str
+    status: int
+    reason: str
+    timestamp: datetime | None
+    verdict: PushVerdict
+
+
+class _Stream:
+    """One reusable libcurl handle, which is one HTTP/2 stream at a time."""
+
+    __slots__ = ("answer", "apns_id", "attempt", "curl", "token")
+
+    def __init__(self, curl: Any) -> None:
+        self.curl = curl
+        self.answer = BytesIO()
+        self.token = ""
+        self.apns_id = ""
+        self.attempt = 0
+        curl.setopt(pycurl.WRITEFUNCTION, self._receive)
+
+    def _receive(self, data: bytes) -> int | None:
+        if self.answer.tell() + len(data) > _ANSWER_BYTES_MAX:
+            return 0  # ends the transfer: APNs never sends so much
+        self.answer.write(data)
+        return None
+
+
+class ApnsSender:
+    """A connection to APNs for one topic, kept open between calls. Not for use by two threads at once.
+
+    The connection is shared by all pushes of a call and reused by the next; streams are limited by
+    `streams_max` and by what the server allows. Use it as a context manager or call `close`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        certificate_pem: bytes,
+        key_pem: bytes,
+        topic: str,
+        ca_file: str | None = None,
+        streams_max: int = 300,
+        attempts_max: int = 3,
+        connect_timeout_seconds: float = 10.0,
+        request_timeout_seconds: float = 20.0,
+        proxy: str = "",
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare to push; nothing is sent before the first `push`.
+
+        `certificate_pem` holds the leaf and, for servers that do not know it, the intermediate. `ca_file`
+        names the authorities to trust (default: the public ones). `proxy` is used only if given here:
+        environment variables do not steer this connection.
+
+        Raises `ValueError` for an address that is not https.
+        """
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname:
+            raise ValueError(f"the APNs address starts with https://, this one is {url!r}")
+        self._url = url.rstrip("/")
+        self._topic = topic
+        self._attempts_max = attempts_max
+        self._streams_max = streams_max
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._options: tuple[tuple[int, Any], ...] = (
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
+            (pycurl.PIPEWAIT, 1),
+            (pycurl.POST, 1),
+            (pycurl.POSTFIELDS, "{}"),
+            (pycurl.SSLCERT_BLOB, certificate_pem),
+            (pycurl.SSLKEY_BLOB, key_pem),
+            (pycurl.CAINFO, ca_file or certifi.where()),
+            (pycurl.SSL_VERIFYPEER, 1),
+            (pycurl.SSL_VERIFYHOST, 2),
+            (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.PROXY, proxy),
+            (pycurl.MAXAGE_CONN, _IDLE_CONNECTION_SECONDS),
+            (pycurl.TCP_KEEPALIVE, 1),
+            (pycurl.CONNECTTIMEOUT_MS, int(connect_timeout_seconds * 1000)),
+            (pycurl.TIMEOUT_MS, int(request_timeout_seconds * 1000)),
+        )
+        self._multi: Any = None
+        self._idle: list[_Stream] = []
+        self._busy: dict[Any, _Stream] = {}
+        self._closed = False
+
+    def __enter__(self) -> ApnsSender:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. The sender cannot be used again."""
+        self._drop_connection()
+        self._closed = True
+
+    def push(self, tokens: Sequence[str], *, deadline_seconds: float = 120.0) -> list[PushOutcome]:
+        """Push to every token once and return one outcome for each distinct token, in the order given.
+
+        Broken connections, refused streams and time-outs are sent again, at most `attempts_max` times in
+        all and not after the deadline. After the first sign of a wrong configuration no further token is
+        tried: the rest carries the same verdict and reason with status 0.
+
+        Raises `ValueError` for more than `TOKENS_MAX` tokens or a closed sender.
+        """
+        if len(tokens) > TOKENS_MAX:
+            raise ValueError(f"push at most {TOKENS_MAX} tokens at once, not {len(tokens)}")
+        if self._closed:
+            raise ValueError("the sender is closed")
+        batch = _Batch(tokens, self._monotonic() + deadline_seconds, self._attempts_max)
+        try:
+            while batch.waiting or self._busy:
+                if self._monotonic() >= batch.deadline:
+                    self._give_up(batch)
+                    break
+                self._fill(batch)
+                self._turn(batch)
+        except BaseException:
+            self._drop_connection()  # half-done transfers must not meet the next call
+            raise
+        return batch.in_order(tokens)
+
+    def _fill(self, batch: _Batch) -> None:
+        """Put waiting tokens on free streams."""
+        if self._multi is None:
+            self._connect()
+        if batch.pause_seconds:
+            self._sleep(min(batch.pause_seconds, max(0.0, batch.deadline - self._monotonic())))
+            batch.pause_seconds = 0.0
+        while batch.waiting and len(self._busy) < self._streams_max:
+            stream = self._idle.pop() if self._idle else self._new_stream()
+            stream.token, stream.apns_id, stream.attempt = batch.waiting.popleft()
+            stream.answer.seek(0)
+            stream.answer.truncate()
+            stream.curl.setopt(pycurl.URL, f"{self._url}/3/device/{stream.token}")
+            stream.curl.setopt(pycurl.HTTPHEADER, [*self._headers(), f"apns-id: {stream.apns_id}"])
+            self._busy[stream.curl] = stream
+            self._multi.add_handle(stream.curl)
+
+    def _turn(self, batch: _Batch) -> None:
+        """Let libcurl work, then collect what is done."""
+        self._multi.perform()
+        settled = False
+        broken = False
+        while True:
+            queued, done, failed = self._multi.info_read()
+            for curl in done:
+                self._settle(self._release(curl), batch)
+            for curl, error, text in failed:
+                broken |= error == pycurl.E_OPERATION_TIMEDOUT
+                self._settle_failure(self._release(curl), error, text, batch)
+            settled = settled or bool(done) or bool(failed)
+            if not queued:
+                break
+        if broken:
+            # A silent connection would swallow the next pushes too: what is still on it starts anew.
+            for stream in list(self._busy.values()):
+                batch.resend(stream, "the connection went silent")
+            self._drop_connection()
+        elif not settled and self._busy:
+            remaining = max(0.0, batch.deadline - self._monotonic())
+            wait_ms = self._multi.timeout()
+            wait = remaining if wait_ms < 0 else min(wait_ms / 1000, remaining)
+            # select() returns at once (-1) while libcurl has no socket yet, as during a name look-up.
+            if self._multi.select(min(wait, 0.25)) < 0:
+                self._sleep(min(wait, 0.01))
+
+    def _settle(self, stream: _Stream, batch: _Batch) -> None:
+        status = stream.curl.getinfo(pycurl.RESPONSE_CODE)
+        if status == 200:
+            batch.settle(stream, PushVerdict.ACCEPTED, status=200)
+        elif stream.curl.getinfo(pycurl.INFO_HTTP_VERSION) != _HTTP_2:
+            batch.settle(stream, PushVerdict.CONFIGURATION, status=status, reason="NotHttp2")
+        else:
+            reason, timestamp = _parse_answer(stream.answer.getvalue())
+            if status == 400 and reason in _RESEND_REASONS:
+                batch.resend(stream, reason)
+            else:
+                verdict = verdict_of(status, reason)
+                batch.settle(stream, verdict, status=status, reason=reason, timestamp=timestamp)
+
+    def _settle_failure(self, stream: _Stream, error: int, text: str, batch: _Batch) -> None:
+        text = text or f"libcurl error {error}"
+        if error in _TLS_ERRORS or _TLS_ALERT.search(text):
+            batch.settle(stream, PushVerdict.CONFIGURATION, reason=text)
+        else:
+            batch.resend(stream, text)
+            if error in (pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_HOST):
+                batch.pause_seconds = 0.2 * 2**stream.attempt
+
+    def _give_up(self, batch: _Batch) -> None:
+        for stream in self._busy.values():
+            batch.settle(stream, PushVerdict.RETRY_LATER, reason="no answer before the deadline")
+        batch.stop(PushVerdict.RETRY_LATER, "not sent before the deadline")
+        self._drop_connection()
+
+    def _headers(self) -> tuple[str, ...]:
+        # Priority 5 is what a background push must have. No expiration: APNs keeps the push for a phone that
+        # is off. One collapse id: of several changes only the last needs to arrive.
+        return (
+            f"apns-topic: {self._topic}",
+            "apns-push-type: background",
+            "apns-priority: 5",
+            "apns-collapse-id: pass",
+            "content-type: application/json",
+            "Expect:",
+        )
+
+    def _connect(self) -> None:
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
+        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, 1)
+        self._multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, self._streams_max)
+
+    def _new_stream(self) -> _Stream:
+        curl = pycurl.Curl()
+        for option, value in self._options:
+            curl.setopt(option, value)
+        return _Stream(curl)
+
+    def _release(self, curl: Any) -> _Stream:
+        self._multi.remove_handle(curl)
+        stream = self._busy.pop(curl)
+        self._idle.append(stream)
+        return stream
+
+    def _drop_connection(self) -> None:
+        if self._multi is None:
+            return
+        for curl in list(self._busy):
+            self._multi.remove_handle(curl)
+        for stream in (*self._busy.values(), *self._idle):
+            stream.curl.close()
+        self._busy.clear()
+        self._idle.clear()
+        self._multi.close()
+        self._multi = None
+
+
+class _Batch:
+    """The tokens of one call: who waits, who is done."""
+
+    def __init__(self, tokens: Sequence[str], deadline: float, attempts_max: int) -> None:
+        self.deadline = deadline
+        self.pause_seconds = 0.0
+        self.outcomes: dict[str, PushOutcome] = {}
+        self.waiting: deque[tuple[str, str, int]] = deque()
+        self._attempts_max = attempts_max
+        self._stopped: tuple[PushVerdict, str] | None = None
+        for token in dict.fromkeys(tokens):
+            apns_id = str(uuid4())
+            if _TOKEN.fullmatch(token):
+                self.waiting.append((token, apns_id, 1))
+            else:  # never put into an address
+                self._record(PushOutcome(token, apns_id, 0, "BadDeviceToken", None, PushVerdict.BAD_TOKEN))
+
+    def settle(
+        self,
+        stream: _Stream,
+        verdict: PushVerdict,
+        *,
+        status: int = 0,
+        reason: str = "",
+        timestamp: datetime | None = None,
+    ) -> None:
+        self._record(PushOutcome(stream.token, stream.apns_id, status, reason, timestamp, verdict))
+        if verdict is PushVerdict.CONFIGURATION:
+            self.stop(verdict, reason)
+
+    def resend(self, stream: _Stream, reason: str) -> None:
+        """Queue again under the same id, or give up for now."""
+        if self._stopped is not None:
+            self.settle(stream, self._stopped[0], reason=self._stopped[1])
+        elif stream.attempt >= self._attempts_max:
+            self.settle(stream, PushVerdict.RETRY_LATER, reason=reason)
+        else:
+            self.waiting.append((stream.token, stream.apns_id, stream.attempt + 1))
+
+    def stop(self, verdict: PushVerdict, reason: str) -> None:
+        """Try no further token: all that wait, and all that would be sent again, end like this."""
+        self._stopped = self._stopped or (verdict, reason)
+        while self.waiting:
+            token, apns_id, _attempt = self.waiting.popleft()
+            self._record(PushOutcome(token, apns_id, 0, reason, None, verdict))
+
+    def in_order(self, tokens: Sequence[str]) -> list[PushOutcome]:
+        return [self.outcomes[token] for token in dict.fromkeys(tokens)]
+
+    def _record(self, outcome: PushOutcome) -> None:
+        assert outcome.token not in self.outcomes, "one token, one outcome"
+        self.outcomes[outcome.token] = outcome
+
+
+def verdict_of(status: int, reason: str) -> PushVerdict:
+    """Classify an answer of APNs other than 200."""
+    if status == 410:
+        return PushVerdict.GONE
+    if status == 429 or status >= 500:
+        return PushVerdict.RETRY_LATER
+    if status == 400 and reason in _BAD_TOKEN_REASONS:
+        return PushVerdict.BAD_TOKEN
+    return PushVerdict.CONFIGURATION
+
+
+def _parse_answer(answer: bytes) -> tuple[str, datetime | None]:
+    try:
+        document = json.loads(answer)
+        reason = document.get("reason", "")
+        milliseconds = document.get("timestamp")
+        timestamp = datetime.fromtimestamp(milliseconds / 1000, UTC) if isinstance(milliseconds, int) else None
+    except (ValueError, AttributeError, OverflowError, OSError):
+        return "", None
+    return str(reason), timestamp
