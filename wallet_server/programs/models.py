@@ -30,7 +30,7 @@ class ProgramVersion(ProgramOwned, table=True):
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     number: int
-    document: dict[str, Any] = Field(sa_type=JSONColumn, description="The program file without outlets and catalog.")
+    document: dict[str, Any] = Field(sa_type=JSONColumn, description="The program file without its catalog.")
     published_at: datetime = Field(sa_type=UTCDateTime)
     published_by: str = Field(max_length=200)
 

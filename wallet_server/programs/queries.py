@@ -1,0 +1,160 @@
+"""Reading programs: the definition in force, the catalog, and who holds a till key."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel, col, select
+
+from wallet_server.db import ALL_PROGRAMS
+from wallet_server.errors import NotFoundError
+from wallet_server.programs.definition import OutletRef, ProgramDefinition
+from wallet_server.programs.file import OutletSection, ProgramFile
+from wallet_server.programs.models import ApiKey, Category, Outlet, Product, Program, ProgramVersion
+from wallet_server.tokens import fingerprint
+
+DEFINITIONS_MAX: Final = 64
+"""How many definitions a process keeps in memory."""
+PARAMETERS_MAX: Final = 5_000
+"""How many values go into one ``IN``; SQLite takes 32,766 and PostgreSQL 65,535."""
+
+
+class DefinitionCache:
+    """The definitions used last, by the id of their version's row.
+
+    By id and not by number: a number whose transaction was rolled back is given again, an id never is. What
+    an id stands for never changes, so nothing ever has to be thrown out for being old.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[UUID, ProgramDefinition] = OrderedDict()
+
+    def get(self, version_id: UUID) -> ProgramDefinition | None:
+        """The definition, if it is kept."""
+        with self._lock:
+            found = self._kept.get(version_id)
+            if found is not None:
+                self._kept.move_to_end(version_id)
+            return found
+
+    def put(self, version_id: UUID, definition: ProgramDefinition) -> None:
+        """Keep a definition, and drop the one that has not been used for the longest."""
+        with self._lock:
+            self._kept[version_id] = definition
+            while len(self._kept) > self._limit:
+                self._kept.popitem(last=False)
+
+
+_definitions = DefinitionCache(DEFINITIONS_MAX)
+
+
+def load_program(session: Session, *, slug: str | None = None, program_id: UUID | None = None) -> ProgramDefinition:
+    """The definition in force of one program, named by its slug or its id.
+
+    Works in any scope, because it is how a door learns its program; within another program's scope the
+    program does not exist. Costs one statement, or four for a version that is not in memory yet.
+    Raises ``NotFoundError(unknown_program)``.
+    """
+    assert (slug is None) != (program_id is None), "name the program by slug or by id"
+    session.flush()
+    # On the connection, where no scope is added: each statement names the one program that it reads.
+    connection = session.connection()
+    program, version = _table(Program), _table(ProgramVersion)
+    head = connection.execute(
+        sa.select(program.c.id, program.c.slug, version.c.number, version.c.id.label("version_id"))
+        .join(version, sa.and_(version.c.program_id == program.c.id, version.c.number == program.c.version))
+        .where(program.c.slug == slug if slug is not None else program.c.id == program_id)
+    ).one_or_none()
+    scope = session.info.get("scope")
+    if head is None or scope not in (None, ALL_PROGRAMS, head.id):
+        raise NotFoundError("unknown_program", "there is no such program")
+    found = _definitions.get(head.version_id)
+    if found is None:
+        document = connection.execute(sa.select(version.c.document).where(version.c.id == head.version_id)).scalar_one()
+        found = _definition(connection, head.id, head.slug, head.number, document)
+        _definitions.put(head.version_id, found)
+    return found
+
+
+def _definition(
+    connection: sa.Connection, program_id: UUID, slug: str, number: int, document: Mapping[str, Any]
+) -> ProgramDefinition:
+    file = ProgramFile.model_validate(document)
+    sections = {section.code: section for section in file.outlets}
+    outlet, category = _table(Outlet), _table(Category)
+    open_outlets: dict[str, OutletRef] = {}
+    closed_outlets: dict[str, OutletRef] = {}
+    for row in connection.execute(sa.select(outlet).where(outlet.c.program_id == program_id)):
+        section = sections.get(row.code)
+        if section is not None:
+            open_outlets[row.code] = OutletRef(row.id, section, section.time_zone or file.program.time_zone)
+        else:
+            section = OutletSection(code=row.code, name=row.name, time_zone=row.time_zone)
+            closed_outlets[row.code] = OutletRef(row.id, section, section.time_zone or file.program.time_zone)
+    parents = connection.execute(
+        sa.select(category.c.code, category.c.parent_code).where(category.c.program_id == program_id)
+    )
+    return ProgramDefinition(
+        id=program_id,
+        slug=slug,
+        version=number,
+        file=file,
+        # In the file's order, which is the order that the owner wants to read.
+        outlets={code: open_outlets[code] for code in sections if code in open_outlets},
+        closed_outlets=closed_outlets,
+        parents={row.code: row.parent_code for row in parents},
+    )
+
+
+def list_programs(session: Session) -> Sequence[Program]:
+    """All programs of the server by slug."""
+    return session.exec(select(Program).order_by(col(Program.slug))).all()
+
+
+def categories_of_skus(session: Session, skus: Collection[str]) -> dict[str, str | None]:
+    """The category of each product that the catalog knows; other skus are missing in the answer."""
+    found: dict[str, str | None] = {}
+    for part in _parts(skus):
+        rows = session.exec(select(Product.sku, Product.category_code).where(col(Product.sku).in_(part)))
+        found.update(dict(rows.all()))
+    return found
+
+
+def product_names(session: Session, skus: Collection[str]) -> dict[str, dict[str, str]]:
+    """Names by language of each product that the catalog knows and that has a name."""
+    found: dict[str, dict[str, str]] = {}
+    for part in _parts(skus):
+        rows = session.exec(select(Product.sku, Product.name).where(col(Product.sku).in_(part)))
+        found.update({sku: dict(name) for sku, name in rows if name})
+    return found
+
+
+def find_api_key(session: Session, secret: str) -> ApiKey | None:
+    """The key that a till showed, unless it is revoked; needs a session over all programs."""
+    statement = select(ApiKey).where(
+        col(ApiKey.secret_fingerprint) == fingerprint(secret), col(ApiKey.revoked_at).is_(None)
+    )
+    return session.exec(statement).one_or_none()
+
+
+def list_api_keys(session: Session, *, limit: int = 500) -> Sequence[ApiKey]:
+    """The program's till keys, newest first, revoked ones too."""
+    return session.exec(select(ApiKey).order_by(col(ApiKey.created_at).desc()).limit(limit)).all()
+
+
+def _table(model: type[SQLModel]) -> sa.Table:
+    table: sa.Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
+def _parts(values: Collection[str]) -> Iterator[list[str]]:
+    unique = list(dict.fromkeys(values))
+    for start in range(0, len(unique), PARAMETERS_MAX):
+        yield unique[start : start + PARAMETERS_MAX]
