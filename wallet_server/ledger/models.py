@@ -95,6 +95,12 @@ class Lot(ProgramOwned, table=True):
             sqlite_where=sa.text("remaining > 0"),
             postgresql_where=sa.text("remaining > 0"),
         ),
+        sa.Index(
+            "ix_lot_pending",
+            "spendable_at",
+            sqlite_where=sa.text("NOT released"),
+            postgresql_where=sa.text("NOT released"),
+        ),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)

@@ -476,6 +476,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("remaining > 0"),
             postgresql_where=sa.text("remaining > 0"),
         )
+        batch_op.create_index(
+            "ix_lot_pending",
+            ["spendable_at"],
+            unique=False,
+            sqlite_where=sa.text("NOT released"),
+            postgresql_where=sa.text("NOT released"),
+        )
 
     op.create_table(
         "member_balance",
@@ -847,6 +854,9 @@ def downgrade() -> None:
     op.drop_table("member_statistics")
     op.drop_table("member_balance")
     with op.batch_alter_table("lot", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_lot_pending", sqlite_where=sa.text("NOT released"), postgresql_where=sa.text("NOT released")
+        )
         batch_op.drop_index(
             "ix_lot_member_id_open", sqlite_where=sa.text("remaining > 0"), postgresql_where=sa.text("remaining > 0")
         )

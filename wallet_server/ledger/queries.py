@@ -1,0 +1,94 @@
+"""Reads of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from wallet_server.db import ALL_PROGRAMS
+from wallet_server.ledger.models import Entry, MemberBalance, Posting
+from wallet_server.ledger.postings import Balance
+
+PAGE_SIZE_MAX = 200
+
+BALANCE: sa.Table = MemberBalance.__table__  # type: ignore[attr-defined]
+BALANCE_COLUMNS = [
+    BALANCE.c[name] for name in ("member_id", "spendable", "pending", "held", "owed", "carried", "sequence")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """One line of a member's history, with the reason of its posting; ``points`` positive into the account."""
+
+    sequence: int
+    account: str
+    points: int
+    balance_after: int
+    kind: str
+    reason: str
+    purchase_id: UUID | None
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+def select_balances(session: Session, member_ids: Collection[UUID]) -> sa.Select[Any]:
+    """The accounts of members; Core, so it names the session's program itself."""
+    statement = sa.select(*BALANCE_COLUMNS).where(BALANCE.c.member_id.in_(member_ids))
+    scope = session.info.get("scope")
+    return statement if scope is ALL_PROGRAMS else statement.where(BALANCE.c.program_id == scope)
+
+
+def balance(session: Session, member_id: UUID) -> Balance:
+    """A member's accounts; all zero for a member who never had a point."""
+    return balances(session, [member_id]).get(member_id, Balance())
+
+
+def balances(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Balance]:
+    """The accounts of several members, without locking them."""
+    if not member_ids:
+        return {}
+    rows = session.execute(select_balances(session, member_ids))
+    return {row.member_id: balance_of_row(row) for row in rows}
+
+
+def balance_of_row(row: sa.Row[Any]) -> Balance:
+    """A :class:`Balance` of a row of ``BALANCE_COLUMNS``."""
+    return Balance(row.spendable, row.pending, row.held, row.owed, Fraction(row.carried), row.sequence)
+
+
+def entries(
+    session: Session, member_id: UUID, *, before_sequence: int | None = None, limit: int = 50
+) -> Sequence[EntryRow]:
+    """A page of a member's entries, newest first: those before ``before_sequence``, at most ``limit`` (≤ 200)."""
+    limit = max(1, min(limit, PAGE_SIZE_MAX))
+    statement = (
+        select(Entry, Posting)
+        .join(Posting, col(Posting.id) == col(Entry.posting_id))
+        .where(Entry.member_id == member_id, col(Entry.sequence).is_not(None))
+        .order_by(col(Entry.sequence).desc())
+        .limit(limit)
+    )
+    if before_sequence is not None:
+        statement = statement.where(col(Entry.sequence) < before_sequence)
+    return [
+        EntryRow(
+            sequence=entry.sequence or 0,
+            account=entry.account,
+            points=entry.points,
+            balance_after=entry.balance_after or 0,
+            kind=posting.kind,
+            reason=posting.reason,
+            purchase_id=posting.purchase_id,
+            occurred_at=posting.occurred_at,
+            recorded_at=posting.recorded_at,
+        )
+        for entry, posting in session.exec(statement)
+    ]
