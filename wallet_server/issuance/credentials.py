@@ -1,0 +1,203 @@
+"""What we show to the wallets: Apple's certificate and push address, Google's issuer.
+
+Without Apple's certificate a development certificate is made in the data folder at the first start. Real
+iPhones refuse passes signed with it; the simulator, which trusts its root, takes them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from passes.apple.development import DevelopmentCertificates, make_development_certificates
+from passes.apple.signing import CertificateProblem, Signer
+from wallet_server.errors import ConfigurationError
+from wallet_server.settings import Settings
+
+DEVELOPMENT_PASS_TYPE_ID: Final = "pass.development.wallet-server"  # noqa: S105 - a name, not a secret
+DEVELOPMENT_TEAM_ID: Final = "DEVELOPER0"
+
+_FILES: Final = {
+    "root": "root.pem",
+    "intermediate": "intermediate.pem",
+    "pass_certificate": "pass.pem",
+    "pass_key": "pass-key.pem",
+    "server_certificate": "server.pem",
+    "server_key": "server-key.pem",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ApnsParameters:
+    """Where to push, and whom to trust there (``None``: the public authorities)."""
+
+    url: str
+    ca_file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleParameters:
+    """Google Wallet's issuer, its service account (the key file's text) and the API's address."""
+
+    issuer_id: str
+    service_account: str = field(repr=False)
+    api_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wallets:
+    """The credentials of both wallets; ``google`` is ``None`` where Google Wallet is not set up."""
+
+    signer: Signer
+    apns: ApnsParameters
+    google: GoogleParameters | None
+    development: bool
+    """Signed by our own root: no real iPhone takes the passes."""
+
+    @property
+    def pass_type_id(self) -> str:
+        return self.signer.pass_type_id
+
+
+def development_folder(settings: Settings) -> Path:
+    """Where the development certificates are: ``root.pem``, ``server.pem``, ``server-key.pem`` and the pass's."""
+    return settings.WALLET_DATA_DIR / "apple"
+
+
+def make_development_folder(settings: Settings, now: datetime) -> Path:
+    """Make the development certificates unless they are there; of processes that race, one wins.
+
+    ``now`` is the machine's time: certificates are judged by real clocks. A family that has expired is
+    replaced. Raises :class:`ConfigurationError` if the folder cannot be written.
+    """
+    folder = development_folder(settings)
+    if _usable(folder, settings, now):
+        return folder
+    certificates = make_development_certificates(
+        pass_type_id=settings.WALLET_APPLE_PASS_TYPE_ID or DEVELOPMENT_PASS_TYPE_ID,
+        team_id=settings.WALLET_APPLE_TEAM_ID or DEVELOPMENT_TEAM_ID,
+        now=now,
+    )
+    draft = folder.with_name(f"{folder.name}.{secrets.token_hex(8)}")
+    try:
+        _write(draft, certificates)
+        _put_in_place(draft, folder, settings, now)
+    except OSError as error:
+        raise ConfigurationError(f"the development certificates in {folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _write(folder: Path, certificates: DevelopmentCertificates) -> None:
+    folder.mkdir(mode=0o700)
+    for attribute, name in _FILES.items():
+        descriptor = os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(getattr(certificates, attribute))
+
+
+def _put_in_place(draft: Path, folder: Path, settings: Settings, now: datetime) -> None:
+    # A rename is the whole agreement: it fails on a folder that is there, so nobody sees half a family.
+    for _ in range(3):
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            if _usable(folder, settings, now):
+                return
+            old = folder.with_name(f"{folder.name}.old-{secrets.token_hex(4)}")
+            try:
+                folder.rename(old)
+            except FileNotFoundError:
+                continue  # another process is replacing it too
+        else:
+            return
+    raise ConfigurationError(f"the development certificates in {folder} are damaged: remove the folder")
+
+
+def _usable(folder: Path, settings: Settings, now: datetime) -> bool:
+    try:
+        signer = _development_signer(folder, settings)
+        signer.check(now)
+    except (OSError, CertificateProblem):
+        return False
+    return all((folder / name).is_file() for name in _FILES.values())
+
+
+def _development_signer(folder: Path, settings: Settings) -> Signer:
+    return Signer.load(
+        certificate_pem=(folder / _FILES["pass_certificate"]).read_bytes(),
+        key_pem=(folder / _FILES["pass_key"]).read_bytes(),
+        intermediates_pem=(folder / _FILES["intermediate"]).read_bytes(),
+        pass_type_id=settings.WALLET_APPLE_PASS_TYPE_ID or DEVELOPMENT_PASS_TYPE_ID,
+        team_id=settings.WALLET_APPLE_TEAM_ID or DEVELOPMENT_TEAM_ID,
+        validate_key=False,
+    )
+
+
+def load_wallets(settings: Settings, now: datetime) -> Wallets:
+    """Read the credentials; ``now`` is the machine's time.
+
+    Raises :class:`ConfigurationError` with a sentence and the cure for certificates that do not fit
+    together, cannot be read, or (in the sandbox) are Apple's own. An expired certificate does not stop the
+    start: the till must go on, only passes are no longer signed.
+    """
+    development = settings.WALLET_APPLE_CERTIFICATE_FILE is None
+    try:
+        signer = (
+            _development_signer(make_development_folder(settings, now), settings)
+            if development
+            else _configured_signer(settings)
+        )
+    except CertificateProblem as problem:
+        raise ConfigurationError(f"Apple's certificate: {problem}") from problem
+    except OSError as error:
+        raise ConfigurationError(f"Apple's certificate: {error.filename}: {error.strerror}") from error
+    if settings.WALLET_SANDBOX and signer.issued_by_apple:
+        raise ConfigurationError(
+            "WALLET_SANDBOX is refused with Apple's certificates: a moved clock must not reach phones"
+        )
+    ca_file = settings.WALLET_APNS_CA_FILE
+    return Wallets(
+        signer=signer,
+        apns=ApnsParameters(settings.apns_url, str(ca_file) if ca_file else None),
+        google=_google(settings),
+        development=development,
+    )
+
+
+def _configured_signer(settings: Settings) -> Signer:
+    certificate, key, intermediate = (
+        settings.WALLET_APPLE_CERTIFICATE_FILE,
+        settings.WALLET_APPLE_KEY_FILE,
+        settings.WALLET_APPLE_WWDR_FILE,
+    )
+    assert certificate is not None
+    assert key is not None
+    assert intermediate is not None  # the settings let none of the three come alone
+    return Signer.load(
+        certificate_pem=certificate.read_bytes(),
+        key_pem=key.read_bytes(),
+        intermediates_pem=intermediate.read_bytes(),
+        pass_type_id=settings.WALLET_APPLE_PASS_TYPE_ID,
+        team_id=settings.WALLET_APPLE_TEAM_ID,
+    )
+
+
+def _google(settings: Settings) -> GoogleParameters | None:
+    if not settings.WALLET_GOOGLE_ISSUER_ID:
+        return None
+    path = settings.WALLET_GOOGLE_SERVICE_ACCOUNT_FILE
+    assert path is not None  # the settings say that the two go together
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"WALLET_GOOGLE_SERVICE_ACCOUNT_FILE: {path}: {error.strerror}") from error
+    return GoogleParameters(settings.WALLET_GOOGLE_ISSUER_ID, text, settings.google_api_url)

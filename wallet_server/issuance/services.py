@@ -1,0 +1,386 @@
+"""Passes given out: issue them, mark them changed, tag them, note what became of them.
+
+A change raises a pass's version in the change's own transaction and leaves an outbox row; the push job
+gives the update tag. No network is touched here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlmodel import Session, SQLModel, col
+
+from wallet_server.db import UTCDateTime, insert_rows, new_id, upsert_rows
+from wallet_server.issuance.models import Device, GoogleCallback, IssuedPass, Registration, UpdateTag
+from wallet_server.outbox import services as outbox
+
+if TYPE_CHECKING:
+    from wallet_server.programs.definition import ProgramDefinition
+
+PASS_CHANGED: Final = "pass.changed"
+PUSH_QUEUE: Final = "push"
+PASSES_PER_ROW_MAX: Final = 200
+MEMBERS_PER_STATEMENT_MAX: Final = 5_000
+SERIAL_BYTES: Final = 16
+WALLETS: Final = ("apple", "google")
+
+
+class one_second_after(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
+    """A stored moment plus one second, in SQL."""
+
+    type = UTCDateTime()
+    inherit_cache = True
+
+
+@compiles(one_second_after, "postgresql")
+def _one_second_after_postgresql(element: Any, compiler: Any, **arguments: Any) -> str:
+    return f"({compiler.process(element.clauses, **arguments)} + interval '1 second')"
+
+
+@compiles(one_second_after, "sqlite")
+def _one_second_after_sqlite(element: Any, compiler: Any, **arguments: Any) -> str:
+    # Milliseconds and three more digits: the form in which SQLAlchemy stores a datetime in SQLite.
+    return f"strftime('%Y-%m-%d %H:%M:%f000', {compiler.process(element.clauses, **arguments)}, '+1 second')"
+
+
+def issue_passes(
+    session: Session, program: ProgramDefinition, cards: Sequence[tuple[UUID, UUID]], now: datetime
+) -> None:
+    """Give each (member, card) one pass for each kind of wallet; nobody holds it yet."""
+    insert_rows(
+        session,
+        IssuedPass,
+        [
+            {
+                "id": new_id(),
+                "program_id": program.id,
+                "member_id": member_id,
+                "card_id": card_id,
+                "wallet": wallet,
+                "serial": secrets.token_hex(SERIAL_BYTES),
+                "token_generation": 0,
+                "version": 1,
+                "last_modified": now.replace(microsecond=0),
+                "changed_at": now,
+                "update_tag": 0,
+                "live": False,
+                "pushed_version": 0,
+                "fetched_version": 0,
+                "created_at": now,
+            }
+            for member_id, card_id in cards
+            for wallet in WALLETS
+        ],
+    )
+
+
+def passes_changed(
+    session: Session,
+    program: ProgramDefinition,
+    member_ids: Collection[UUID],
+    now: datetime,
+    *,
+    priority: int = 0,
+) -> None:
+    """Raise the version of the members' passes, and have those that somebody holds pushed.
+
+    ``last_modified`` moves by a whole second at least: it is an HTTP date, and a phone that asks with
+    ``If-Modified-Since`` would otherwise never hear of the second change in a second.
+    """
+    wanted = sorted(set(member_ids))
+    for start in range(0, len(wanted), MEMBERS_PER_STATEMENT_MAX):
+        chunk = wanted[start : start + MEMBERS_PER_STATEMENT_MAX]
+        _raise_versions(session, program.id, col(IssuedPass.member_id).in_(chunk), now, priority)
+
+
+def passes_changed_by_id(
+    session: Session, program_id: UUID, pass_ids: Collection[UUID], now: datetime, *, priority: int = 0
+) -> None:
+    """As :func:`passes_changed`, for single passes."""
+    _raise_versions(session, program_id, col(IssuedPass.id).in_(list(pass_ids)), now, priority)
+
+
+def _raise_versions(
+    session: Session, program_id: UUID, which: sa.ColumnElement[bool], now: datetime, priority: int
+) -> None:
+    second = now.replace(microsecond=0)
+    # Locked in the order of their ids: two changes that touch the same passes wait instead of dying.
+    locked = (
+        sa.select(col(IssuedPass.id))
+        .where(col(IssuedPass.program_id) == program_id, which)
+        .order_by(col(IssuedPass.id))
+        .with_for_update()
+        .cte("locked")
+    )
+    changed = session.execute(
+        sa.update(IssuedPass)
+        .where(col(IssuedPass.id).in_(sa.select(locked.c.id)))
+        .values(
+            version=col(IssuedPass.version) + 1,
+            changed_at=now,
+            last_modified=sa.case(
+                (col(IssuedPass.last_modified) < second, second),
+                else_=one_second_after(col(IssuedPass.last_modified)),
+            ),
+        )
+        .returning(col(IssuedPass.id), col(IssuedPass.live)),
+        execution_options={"synchronize_session": False},
+    ).all()
+    announce(session, program_id, sorted(pass_id for pass_id, live in changed if live), now, priority=priority)
+
+
+def announce(session: Session, program_id: UUID, pass_ids: Sequence[UUID], now: datetime, *, priority: int = 0) -> None:
+    """Have these passes pushed after the commit, at most 200 in a row of the outbox."""
+    outbox.add_many(
+        session,
+        [
+            outbox.Work(
+                topic=PASS_CHANGED,
+                queue=PUSH_QUEUE,
+                program_id=program_id,
+                payload={"v": 1, "pass_ids": [str(pass_id) for pass_id in part]},
+                priority=priority,
+            )
+            for part in _parts(pass_ids)
+        ],
+        now=now,
+    )
+
+
+def _parts(pass_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    for start in range(0, len(pass_ids), PASSES_PER_ROW_MAX):
+        yield pass_ids[start : start + PASSES_PER_ROW_MAX]
+
+
+def assign_tags(session: Session, pass_ids: Collection[UUID]) -> int:
+    """Give the passes the next update tag, which is returned.
+
+    The one row of ``update_tag`` is locked until the commit, so tags become visible in their order: a phone
+    that has seen tag *n* can never miss a change with a smaller one (invariant P1). Commit soon after.
+    """
+    upsert = _next_tag(session)
+    tag = session.execute(upsert).scalar_one()
+    session.execute(
+        sa.update(IssuedPass).where(col(IssuedPass.id).in_(list(pass_ids))).values(update_tag=tag),
+        execution_options={"synchronize_session": False},
+    )
+    return int(tag)
+
+
+def _insert(session: Session, model: type[SQLModel]) -> Any:
+    return (sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert)(model)
+
+
+def _next_tag(session: Session) -> Any:
+    return (
+        _insert(session, UpdateTag)
+        .values(id=1, last=1)
+        .on_conflict_do_update(index_elements=["id"], set_={"last": col(UpdateTag.last) + 1})
+        .returning(col(UpdateTag.last))
+    )
+
+
+def register_device(session: Session, issued: IssuedPass, *, device: str, push_token: str, now: datetime) -> bool:
+    """Tie a phone to a pass and keep the phone's newest push token; whether the tie is new.
+
+    The token belongs to the phone, not to the pass: a phone that comes again with another one is reached
+    under it for all its passes. A pass that has changed since it was last fetched is announced at once: its
+    push could not go out while nobody was registered.
+    """
+    _lock_pass(session, issued)
+    upsert_rows(
+        session,
+        Device,
+        [
+            {
+                "id": new_id(),
+                "library_identifier": device,
+                "push_token": push_token,
+                "created_at": now,
+                "token_at": now,
+            }
+        ],
+        key=["library_identifier"],
+        update=["push_token", "token_at"],
+    )
+    device_id = session.scalar(sa.select(col(Device.id)).where(col(Device.library_identifier) == device))
+    assert device_id is not None
+    created = session.execute(
+        _insert(session, Registration)
+        .values(
+            id=new_id(),
+            program_id=issued.program_id,
+            device_id=device_id,
+            pass_id=issued.id,
+            registered_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["device_id", "pass_id"])
+        .returning(col(Registration.id))
+    ).scalar_one_or_none()
+    if not issued.live:
+        issued.live = True
+        session.add(issued)
+        session.flush()
+    if created is not None and issued.version > issued.fetched_version:
+        announce(session, issued.program_id, [issued.id], now)
+    return created is not None
+
+
+def unregister_device(session: Session, issued: IssuedPass, *, device: str) -> bool:
+    """Untie a phone from a pass; whether it was tied. A phone without passes is forgotten."""
+    _lock_pass(session, issued)
+    device_id = session.scalar(sa.select(col(Device.id)).where(col(Device.library_identifier) == device))
+    if device_id is None:
+        return False
+    removed = session.execute(
+        sa.delete(Registration)
+        .where(col(Registration.device_id) == device_id, col(Registration.pass_id) == issued.id)
+        .returning(col(Registration.id)),
+        execution_options={"synchronize_session": False},
+    ).scalar_one_or_none()
+    _settle_live(session, [issued.id])
+    _forget_idle_devices(session, [device_id])
+    return removed is not None
+
+
+def _lock_pass(session: Session, issued: IssuedPass) -> None:
+    # Registering, unregistering and dropping dead phones decide together whether a pass is live.
+    session.refresh(issued, with_for_update=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadToken:
+    """A push token that the push service refused; ``before``: only if told to us before that moment."""
+
+    push_token: str
+    before: datetime | None
+
+
+def drop_dead_tokens(session: Session, dead: Sequence[DeadToken]) -> int:
+    """Forget the phones behind dead push tokens; how many were forgotten.
+
+    A phone that has told us its token since ``before`` is alive again and stays (invariant P5).
+    """
+    devices: list[UUID] = []
+    for token in dead:
+        statement = sa.select(col(Device.id)).where(col(Device.push_token) == token.push_token)
+        if token.before is not None:
+            statement = statement.where(col(Device.token_at) < token.before)
+        devices.extend(session.scalars(statement.with_for_update()))
+    if not devices:
+        return 0
+    ties = sa.select(col(Registration.pass_id)).where(col(Registration.device_id).in_(devices))
+    passes = sorted(set(session.scalars(ties)))
+    session.execute(
+        sa.select(col(IssuedPass.id))
+        .where(col(IssuedPass.id).in_(passes))
+        .order_by(col(IssuedPass.id))
+        .with_for_update()
+    )
+    session.execute(
+        sa.delete(Registration).where(col(Registration.device_id).in_(devices)),
+        execution_options={"synchronize_session": False},
+    )
+    _settle_live(session, passes)
+    _forget_idle_devices(session, devices)
+    return len(devices)
+
+
+def _settle_live(session: Session, pass_ids: Collection[UUID]) -> None:
+    held = sa.select(col(Registration.pass_id)).where(col(Registration.pass_id) == col(IssuedPass.id)).exists()
+    session.execute(
+        sa.update(IssuedPass)
+        .where(col(IssuedPass.id).in_(list(pass_ids)), col(IssuedPass.wallet) == "apple")
+        .values(live=held),
+        execution_options={"synchronize_session": "fetch"},
+    )
+
+
+def _forget_idle_devices(session: Session, device_ids: Collection[UUID]) -> None:
+    tied = sa.select(col(Registration.id)).where(col(Registration.device_id) == col(Device.id)).exists()
+    session.execute(
+        sa.delete(Device).where(col(Device.id).in_(list(device_ids)), ~tied),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def record_fetch(session: Session, pass_id: UUID, version: int, now: datetime) -> None:
+    """Note that a phone has fetched this version: the change is delivered. Older news is ignored."""
+    session.execute(
+        sa.update(IssuedPass)
+        .where(col(IssuedPass.id) == pass_id, col(IssuedPass.fetched_version) <= version)
+        .values(fetched_version=version, fetched_at=now),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def record_pushed(session: Session, versions: Mapping[UUID, int], now: datetime) -> None:
+    """Note that the push service took a push for these versions of passes."""
+    by_version: dict[int, list[UUID]] = {}
+    for pass_id, version in versions.items():
+        by_version.setdefault(version, []).append(pass_id)
+    for version, pass_ids in sorted(by_version.items()):
+        session.execute(
+            sa.update(IssuedPass)
+            .where(col(IssuedPass.id).in_(pass_ids), col(IssuedPass.pushed_version) <= version)
+            .values(pushed_version=version, pushed_at=now),
+            execution_options={"synchronize_session": False},
+        )
+
+
+def google_object_made(session: Session, pass_id: UUID, version: int, now: datetime) -> None:
+    """Note that Google has the object of this pass at this version; changes are sent from now on.
+
+    A change that was committed while Google was being asked is announced: nobody saw that it had to be.
+    """
+    current = session.execute(
+        sa.update(IssuedPass)
+        .where(col(IssuedPass.id) == pass_id, col(IssuedPass.wallet) == "google")
+        .values(live=True)
+        .returning(col(IssuedPass.version), col(IssuedPass.program_id)),
+        execution_options={"synchronize_session": False},
+    ).one()
+    record_pushed(session, {pass_id: version}, now)
+    if current.version > version:
+        announce(session, current.program_id, [pass_id], now)
+
+
+def google_event(session: Session, serial: str, *, saved: bool, nonce: str, now: datetime) -> bool:
+    """Act upon Google's message that a card was saved or deleted; False for a message seen before.
+
+    A deleted card keeps its object at Google (there is no way to remove one), so that it can be saved
+    again; only a save counts as fetched.
+    """
+    new = session.execute(
+        _insert(session, GoogleCallback)
+        .values(nonce=nonce, received_at=now)
+        .on_conflict_do_nothing(index_elements=["nonce"])
+        .returning(col(GoogleCallback.nonce))
+    ).scalar_one_or_none()
+    if new is None:
+        return False
+    if saved:
+        session.execute(
+            sa.update(IssuedPass)
+            .where(col(IssuedPass.wallet) == "google", col(IssuedPass.serial) == serial)
+            .values(fetched_at=now, fetched_version=col(IssuedPass.pushed_version)),
+            execution_options={"synchronize_session": False},
+        )
+    return True
+
+
+def prune_callbacks(session: Session, before: datetime) -> None:
+    """Forget messages of Google's that are too old to be repeated."""
+    session.execute(
+        sa.delete(GoogleCallback).where(col(GoogleCallback.received_at) < before),
+        execution_options={"synchronize_session": False},
+    )
