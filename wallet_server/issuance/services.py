@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -22,11 +22,9 @@ from sqlmodel import Session, SQLModel, col
 from wallet_server.db import UTCDateTime, insert_rows, new_id, upsert_rows
 from wallet_server.issuance.models import Device, GoogleCallback, IssuedPass, Registration, UpdateTag
 from wallet_server.outbox import services as outbox
+from wallet_server.programs.definition import ProgramDefinition
 
-if TYPE_CHECKING:
-    from wallet_server.programs.definition import ProgramDefinition
-
-PASS_CHANGED: Final = "pass.changed"
+PASS_CHANGED: Final = "pass.changed"  # noqa: S105 - a topic, not a password
 PUSH_QUEUE: Final = "push"
 PASSES_PER_ROW_MAX: Final = 200
 MEMBERS_PER_STATEMENT_MAX: Final = 5_000
