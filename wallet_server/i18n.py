@@ -52,6 +52,10 @@ class Translator:
         text = self._catalogue.ngettext(singular, plural, number)
         return text % {"num": self.number(number), **values}
 
+    def plural(self, singular: str, plural: str, number: int) -> str:
+        """The text in the right plural form, with nothing filled in (the template engine does that itself)."""
+        return self._catalogue.ngettext(singular, plural, number)
+
     def number(self, value: int | Decimal) -> str:
         """A number with this language's separators."""
         return format_decimal(value, locale=self.locale)

@@ -87,6 +87,13 @@ class Settings(BaseModel):
         description="1: simulated phones, stand-ins of Apple's and Google's servers, and a clock that can be moved.",
     )
 
+    WALLET_PROXIES: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="How many reverse proxies of your own stand in front and set `X-Forwarded-*`; 0: none is believed.",
+    )
+
     @field_validator("WALLET_PUBLIC_URL", "WALLET_APNS_URL", "WALLET_GOOGLE_API_URL")
     @classmethod
     def _check_url(cls, value: str) -> str:

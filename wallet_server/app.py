@@ -1,0 +1,57 @@
+"""The composition root of the web: settings in, a Flask application out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from flask import Flask
+from htmx_flask import Htmx
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from wallet_server import context as server_context
+from wallet_server.context import ServerContext
+from wallet_server.settings import Settings
+from wallet_server.web import files, health, metrics, problems, rendering, security, sessions
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+BODY_BYTES_MAX: Final = 1_000_000
+FORM_PARTS_MAX: Final = 500
+
+DOORS: Final = (
+    # Each is a package of wallet_server.web with a function `register(app)` or a `blueprint`.
+    "public",
+)
+
+
+def create_app(settings: Settings, context: ServerContext | None = None) -> Flask:
+    """Build the web application for one process.
+
+    Raises ``ConfigurationError`` for a database of another version and ``AssetError`` when the front-end files
+    are missing: both before a single request is taken.
+    """
+    context = context or server_context.make_context(settings)
+    app = Flask("wallet_server", template_folder=str(ROOT / "templates"), static_folder=None)
+    app.extensions["wallet"] = context
+    app.config.update(MAX_CONTENT_LENGTH=BODY_BYTES_MAX, MAX_FORM_MEMORY_SIZE=BODY_BYTES_MAX)
+    app.config.update(MAX_FORM_PARTS=FORM_PARTS_MAX, PROPAGATE_EXCEPTIONS=False)
+    Htmx(app)  # replaces app.request_class: no other extension may do so
+    metrics.init_app(app)
+    security.init_app(app)
+    sessions.init_app(app)
+    rendering.init_app(app)
+    problems.init_app(app)
+    files.init_app(app)
+    health.init_app(app)
+    for door in DOORS:
+        module = import_module(f"wallet_server.web.{door}")
+        if hasattr(module, "register"):
+            module.register(app)
+        else:
+            app.register_blueprint(module.blueprint)
+    security.exempt_programs_from_csrf(app)
+    if settings.WALLET_PROXIES:
+        # Only what our own proxies say about the caller is believed, and only as many as there are.
+        app.wsgi_app = ProxyFix(app.wsgi_app, *(settings.WALLET_PROXIES,) * 3)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,208 @@
+"""What every answer and every request of a browser has to obey: headers, origin, CSRF, permissions, rates.
+
+Permissions are denied by default: a view without a declared one is never run (invariant S1). Pages declare it
+with :func:`permission`; a door with a login of its own (till keys, pass tokens) declares it for its whole
+blueprint with :func:`door_permission`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Flask, Response, current_app, request
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from limits import RateLimitItem, parse
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter
+from werkzeug.exceptions import Forbidden
+
+from wallet_server.errors import DomainError
+from wallet_server.settings import Settings
+from wallet_server.web.context import server
+
+_SOURCES: Final = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",  # Tabler's style sheet draws its arrows from data: addresses
+    "font-src": "'self'",
+    "connect-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+CONTENT_SECURITY_POLICY: Final = "; ".join(f"{name} {sources}" for name, sources in _SOURCES.items())
+HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    # `same-origin` and not `no-referrer`: with the latter, browsers send "Origin: null" with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "Cache-Control": "no-store",
+}
+STRICT_TRANSPORT_SECURITY: Final = "max-age=31536000"
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+PERMISSIONS: Final = frozenset(
+    {"public", "address", "till key", "pass token", "sandbox", "staff", "cashier", "manager", "owner"}
+)
+"""Who may call a view: anybody; who knows its secret address; a till; a phone; staff of a role or more."""
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def permission(name: str) -> Callable[[View], View]:
+    """Declare who may call a view."""
+    assert name in PERMISSIONS, name
+
+    def declare(view: View) -> View:
+        cast(Any, view).permission = name
+        return view
+
+    return declare
+
+
+def door_permission(blueprint: Blueprint, name: str) -> None:
+    """Declare who may call every view of a blueprint that checks its callers itself."""
+    assert name in PERMISSIONS, name
+    cast(Any, blueprint).permission = name
+
+
+def permission_of(app: Flask, endpoint: str) -> str | None:
+    """What an endpoint has declared: for itself, else for its blueprint (the innermost that says so)."""
+    own = getattr(app.view_functions[endpoint], "permission", None)
+    if own is not None:
+        return str(own)
+    name = endpoint
+    while "." in name:
+        name = name.rpartition(".")[0]
+        declared = getattr(app.blueprints.get(name), "permission", None)
+        if declared is not None:
+            return str(declared)
+    return None
+
+
+def init_app(app: Flask) -> None:
+    """Set up cookies, CSRF proof, the origin check, permissions and headers."""
+    settings: Settings = app.extensions["wallet"].settings
+    https = settings.public_url.startswith("https://")
+    app.secret_key = app.extensions["wallet"].mint.session_key
+    app.config.update(
+        SESSION_COOKIE_NAME=cookie_name(settings, "wallet"),
+        SESSION_COOKIE_SECURE=https,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_PATH="/",
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: an open tab must not lose a filled form
+        WTF_CSRF_SSL_STRICT=False,  # _check_origin below looks at Origin and Sec-Fetch-Site instead of Referer
+    )
+    app.extensions["csrf"] = CSRFProtect()
+    app.before_request(_check_permission)
+    app.before_request(_check_origin)
+    app.extensions["csrf"].init_app(app)
+    app.after_request(_add_headers)
+    app.extensions["rates"] = RateLimits(settings.REDIS_URL)
+
+
+def exempt_programs_from_csrf(app: Flask) -> None:
+    """Ask no CSRF proof at the doors of tills and phones: they look at no cookie, so there is nothing to abuse."""
+    for blueprint in app.blueprints.values():
+        if getattr(blueprint, "permission", None) in ("till key", "pass token"):
+            app.extensions["csrf"].exempt(blueprint)
+
+
+def cookie_name(settings: Settings, name: str) -> str:
+    """A cookie's name; ``__Host-`` ties it to this host and https where there is https (RFC 6265bis, 4.1.3.2)."""
+    return f"__Host-{name}" if settings.public_url.startswith("https://") else name
+
+
+def set_cookie(response: Response, name: str, value: str, *, max_age_s: int | None) -> None:
+    """Set a cookie that scripts cannot read and other sites cannot send; ``None``: until the browser closes."""
+    settings = server().settings
+    response.set_cookie(
+        cookie_name(settings, name),
+        value,
+        max_age=max_age_s,
+        path="/",
+        secure=settings.public_url.startswith("https://"),
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def delete_cookie(response: Response, name: str) -> None:
+    """Remove a cookie that :func:`set_cookie` has set."""
+    settings = server().settings
+    secure = settings.public_url.startswith("https://")
+    response.delete_cookie(cookie_name(settings, name), path="/", secure=secure, httponly=True, samesite="Lax")
+
+
+def _check_permission() -> None:
+    if request.endpoint is not None and permission_of(current_app, request.endpoint) is None:
+        raise Forbidden(f"{request.endpoint} does not say who may call it")
+
+
+def _check_origin() -> None:
+    """Refuse a browser's writing request that another site has started.
+
+    The second line behind the CSRF token; callers that are no browsers send neither header.
+    """
+    if request.method in SAFE_METHODS:
+        return
+    if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+        raise CSRFError("The request came from another site.")
+    origin = request.headers.get("Origin")
+    # "null" tells nothing: browsers send it when the page's own policy hides where it came from.
+    if origin and origin != "null":
+        known = {request.host, urlsplit(server().settings.public_url).netloc}
+        if urlsplit(origin).netloc not in known:
+            raise CSRFError("The request came from another site.")
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if server().settings.public_url.startswith("https://"):
+        response.headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)
+    return response
+
+
+class RateLimits:
+    """Counts attempts in fixed windows: in Valkey, which all web processes share, else in this process.
+
+    A Valkey that is down must not close the shop's door, so counting then goes on in this process.
+    """
+
+    def __init__(self, redis_url: str) -> None:
+        self._memory = FixedWindowRateLimiter(MemoryStorage())
+        self._shared: FixedWindowRateLimiter | None = None
+        if redis_url:
+            url = redis_url.replace("unix://", "redis+unix://", 1) if redis_url.startswith("unix://") else redis_url
+            storage = storage_from_string(url, wrap_exceptions=True, socket_timeout=1, socket_connect_timeout=1)
+            self._shared = FixedWindowRateLimiter(cast(Any, storage))
+
+    def hit(self, limit: RateLimitItem, *keys: str) -> bool:
+        """Count one attempt; false if that is one too many."""
+        if self._shared is not None:
+            try:
+                return self._shared.hit(limit, *keys)
+            except StorageError:
+                pass
+        return self._memory.hit(limit, *keys)
+
+
+def limit_rate(name: str, limit: str, key: str | None = None) -> None:
+    """Count one attempt of ``key`` (the caller's address) at ``name``; ``limit`` is like ``30/minute``.
+
+    Raises ``DomainError(rate_limited)`` with ``retry_after`` in seconds.
+    """
+    rates: RateLimits = current_app.extensions["rates"]
+    item = parse(limit)
+    if not rates.hit(item, name, key or request.remote_addr or ""):
+        raise DomainError(
+            "rate_limited", "too many attempts; wait a moment and try again", status=429, retry_after=item.get_expiry()
+        )
