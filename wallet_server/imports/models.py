@@ -18,8 +18,9 @@ class ImportCheckpoint(ProgramOwned, table=True):
     id: UUID = Field(default_factory=new_id, primary_key=True)
     kind: str = Field(max_length=16, description="members or receipts.")
     file_hash: str = Field(max_length=64, description="SHA-256 of the file.")
-    rows_done: int = Field(default=0, sa_type=sa.BigInteger)
-    created: int = Field(default=0, sa_type=sa.BigInteger)
+    rows_done: int = Field(default=0, sa_type=sa.BigInteger, description="Records of the file, bad ones too.")
+    created: int = Field(default=0, sa_type=sa.BigInteger, description="Members or receipts that are new.")
+    already_there: int = Field(default=0, sa_type=sa.BigInteger)
     refused: int = Field(default=0, sa_type=sa.BigInteger)
     finished: bool = False
     updated_at: datetime = Field(sa_type=UTCDateTime)

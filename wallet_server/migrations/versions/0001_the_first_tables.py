@@ -117,6 +117,7 @@ def upgrade() -> None:
         sa.Column("file_hash", sa.String(length=64), nullable=False),
         sa.Column("rows_done", sa.BigInteger(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("already_there", sa.BigInteger(), nullable=False),
         sa.Column("refused", sa.BigInteger(), nullable=False),
         sa.Column("finished", sa.Boolean(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
