@@ -6,7 +6,7 @@ the rest of the server reads. Decimal numbers are exact. Unknown keys are refuse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
@@ -23,6 +23,7 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from wallet_server.i18n import LANGUAGES
 from wallet_server.segments.condition import Condition
@@ -42,7 +43,9 @@ def _shortest(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-ExactDecimal = Annotated[Decimal, BeforeValidator(_exact), PlainSerializer(_shortest, return_type=str)]
+ExactDecimal = Annotated[
+    Decimal, BeforeValidator(_exact), PlainSerializer(_shortest, return_type=str, when_used="json")
+]
 """A decimal number, exact; a string in JSON."""
 Percent = Annotated[ExactDecimal, Field(ge=0, le=100, max_digits=12)]
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -192,7 +195,7 @@ class Threshold(_Part):
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
-        if len(self.model_fields_set) != 1 or None in (getattr(self, n) for n in self.model_fields_set):
+        if (self.spend_minor is None) == (self.purchases is None):
             raise ValueError("a threshold is one of spend_minor, purchases")
         return self
 
@@ -333,50 +336,56 @@ class ProgramFile(_Part):
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:
-        _unique("outlets", "code", [outlet.code for outlet in self.outlets])
-        _unique("catalog.categories", "code", [category.code for category in self.catalog.categories])
-        _unique("catalog.products", "sku", [product.sku for product in self.catalog.products])
-        _unique("tiers.levels", "code", [level.code for level in self.tiers.levels])
-        _unique("challenges", "code", [challenge.code for challenge in self.challenges])
-        _unique("segments", "code", [segment.code for segment in self.segments])
-        outlets = {outlet.code for outlet in self.outlets}
-        parents = {category.code: category.parent for category in self.catalog.categories}
-        for code, parent in parents.items():
-            _known("catalog.categories", code, "parent", parent, parents)
-            _no_cycle(code, parents)
-        for product in self.catalog.products:
-            _known("catalog.products", product.sku, "category", product.category, parents)
-        for challenge in self.challenges:
-            for outlet in challenge.filter.outlets:
-                _known("challenges", challenge.code, "filter.outlets", outlet, outlets)
-        levels = {level.code for level in self.tiers.levels}
-        for segment in self.segments:
-            for tier in segment.when.tiers or ():
-                _known("segments", segment.code, "when.tiers", tier, levels)
-        stamps = {challenge.code for challenge in self.challenges if challenge.kind == "stamps"}
-        _known("pass", "look", "stamps", self.look.stamps, stamps)
+        catalog = self.catalog
+        outlets = _codes(("outlets",), "code", [outlet.code for outlet in self.outlets])
+        _codes(("catalog", "categories"), "code", [category.code for category in catalog.categories])
+        _codes(("catalog", "products"), "sku", [product.sku for product in catalog.products])
+        levels = _codes(("tiers", "levels"), "code", [level.code for level in self.tiers.levels])
+        challenges = _codes(("challenges",), "code", [challenge.code for challenge in self.challenges])
+        _codes(("segments",), "code", [segment.code for segment in self.segments])
+        parents = {category.code: category.parent for category in catalog.categories}
+        for index, category in enumerate(catalog.categories):
+            _known(("catalog", "categories", index, "parent"), category.parent, parents)
+            _no_cycle(("catalog", "categories", index, "parent"), category.code, parents)
+        for index, product in enumerate(catalog.products):
+            _known(("catalog", "products", index, "category"), product.category, parents)
+        for index, challenge in enumerate(self.challenges):
+            for number, outlet in enumerate(challenge.filter.outlets):
+                _known(("challenges", index, "filter", "outlets", number), outlet, outlets)
+        for index, segment in enumerate(self.segments):
+            for number, tier in enumerate(segment.when.tiers or ()):
+                _known(("segments", index, "when", "tiers", number), tier, levels)
+        _known(("pass", "stamps"), self.look.stamps, challenges)
+        if any(item.code == self.look.stamps and item.kind != "stamps" for item in self.challenges):
+            raise _problem(("pass", "stamps"), f"challenge {self.look.stamps!r} is not of kind stamps")
         return self
 
 
-def _unique(section: str, key: str, values: Sequence[str]) -> None:
+def _problem(at: tuple[str | int, ...], message: str) -> PydanticCustomError:
+    """An error of the whole file that knows its place in it (``yaml_file.py`` turns the place into a line)."""
+    return PydanticCustomError("program_file", "{message}", {"message": message, "at": at})
+
+
+def _codes(at: tuple[str, ...], key: str, values: Sequence[str]) -> set[str]:
     seen: set[str] = set()
-    for value in values:
+    for index, value in enumerate(values):
         if value in seen:
-            raise ValueError(f"{section}: {key} {value!r} is there twice")
+            raise _problem((*at, index, key), f"{value!r} is there twice")
         seen.add(value)
+    return seen
 
 
-def _known(section: str, owner: str, key: str, value: str | None, known: Any) -> None:
+def _known(at: tuple[str | int, ...], value: str | None, known: Container[str]) -> None:
     if value is not None and value not in known:
-        raise ValueError(f"{section}: {owner!r}: {key} {value!r} is not defined in this file")
+        raise _problem(at, f"{value!r} is not defined in this file")
 
 
-def _no_cycle(code: str, parents: dict[str, str | None]) -> None:
+def _no_cycle(at: tuple[str | int, ...], code: str, parents: Mapping[str, str | None]) -> None:
     seen = {code}
-    parent = parents.get(code)
+    parent = parents[code]
     while parent is not None:
         if parent in seen:
-            raise ValueError(f"catalog.categories: {code!r} is its own ancestor")
+            raise _problem(at, f"{code!r} is its own ancestor")
         seen.add(parent)
         parent = parents.get(parent)
 

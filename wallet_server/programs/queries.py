@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -113,6 +113,43 @@ def _definition(
     )
 
 
+def current_file(session: Session, program_id: UUID) -> ProgramFile:
+    """The whole file in force, with its catalog; applying it changes nothing.
+
+    Raises ``NotFoundError(unknown_program)``.
+    """
+    in_force = sa.and_(
+        col(Program.id) == col(ProgramVersion.program_id), col(Program.version) == col(ProgramVersion.number)
+    )
+    document = session.exec(
+        select(ProgramVersion.document).join(Program, in_force).where(ProgramVersion.program_id == program_id)
+    ).one_or_none()
+    if document is None:
+        raise NotFoundError("unknown_program", "there is no such program")
+    category, product = _table(Category), _table(Product)
+    categories = session.execute(
+        sa.select(category.c.code, category.c.parent_code.label("parent"), category.c.name)
+        .where(category.c.program_id == program_id)
+        .order_by(category.c.code)
+    )
+    products = session.execute(
+        sa.select(
+            product.c.sku,
+            product.c.category_code.label("category"),
+            product.c.name,
+            product.c.price_minor,
+            product.c.cost_minor,
+        )
+        .where(product.c.program_id == program_id)
+        .order_by(product.c.sku)
+    )
+    catalog = {
+        "categories": [{**row, "name": row["name"] or None} for row in categories.mappings()],
+        "products": [{**row, "name": row["name"] or None} for row in products.mappings()],
+    }
+    return ProgramFile.model_validate({**document, "catalog": catalog})
+
+
 def list_programs(session: Session) -> Sequence[Program]:
     """All programs of the server by slug."""
     return session.exec(select(Program).order_by(col(Program.slug))).all()
@@ -121,7 +158,7 @@ def list_programs(session: Session) -> Sequence[Program]:
 def categories_of_skus(session: Session, skus: Collection[str]) -> dict[str, str | None]:
     """The category of each product that the catalog knows; other skus are missing in the answer."""
     found: dict[str, str | None] = {}
-    for part in _parts(skus):
+    for part in parts(skus):
         rows = session.exec(select(Product.sku, Product.category_code).where(col(Product.sku).in_(part)))
         found.update(dict(rows.all()))
     return found
@@ -130,7 +167,7 @@ def categories_of_skus(session: Session, skus: Collection[str]) -> dict[str, str
 def product_names(session: Session, skus: Collection[str]) -> dict[str, dict[str, str]]:
     """Names by language of each product that the catalog knows and that has a name."""
     found: dict[str, dict[str, str]] = {}
-    for part in _parts(skus):
+    for part in parts(skus):
         rows = session.exec(select(Product.sku, Product.name).where(col(Product.sku).in_(part)))
         found.update({sku: dict(name) for sku, name in rows if name})
     return found
@@ -154,7 +191,8 @@ def _table(model: type[SQLModel]) -> sa.Table:
     return table
 
 
-def _parts(values: Collection[str]) -> Iterator[list[str]]:
+def parts(values: Iterable[str]) -> Iterator[list[str]]:
+    """The different values, in lists that are short enough for one statement."""
     unique = list(dict.fromkeys(values))
     for start in range(0, len(unique), PARAMETERS_MAX):
         yield unique[start : start + PARAMETERS_MAX]
