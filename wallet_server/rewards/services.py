@@ -1,0 +1,150 @@
+"""Giving rewards, and redeeming vouchers once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from wallet_server.db import insert_rows, new_id
+from wallet_server.errors import DomainError, NotFoundError
+from wallet_server.ledger.postings import Movement, earn
+from wallet_server.ledger.services import post
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.file import VoucherReward
+from wallet_server.rewards.models import Voucher
+from wallet_server.rewards.wins import Completion, Won, new_voucher_code, parse_voucher_code
+
+FUTURE_MAX: Final = timedelta(minutes=10)
+"""How far a till's clock may be ahead."""
+PAST_MAX: Final = timedelta(days=30)
+"""How late a till that was offline may tell of a redemption."""
+
+
+def grant(session: Session, program: ProgramDefinition, completions: Sequence[Completion], now: datetime) -> list[Won]:
+    """Give what each completion has won, in order: a voucher, or points through the ledger.
+
+    A completion brings its reward once: a second time breaks a constraint (vouchers) and is never asked for
+    (points follow the completion counter of ``challenge_progress`` in the same transaction). A challenge that
+    the program no longer has brings nothing.
+    """
+    won: list[Won] = []
+    vouchers: list[dict[str, object]] = []
+    movements: list[Movement] = []
+    for completion in completions:
+        challenge = program.challenge(completion.challenge)
+        if challenge is None:
+            continue
+        if challenge.reward.voucher is not None:
+            row = _voucher_row(program, completion, challenge.reward.voucher, now)
+            vouchers.append(row)
+            won.append(_won(completion, voucher_code=str(row["code"])))
+        if challenge.reward.points is not None:
+            name = challenge.name.get(program.default_language) or challenge.code
+            movements.append(
+                earn(
+                    completion.member_id,
+                    challenge.reward.points,
+                    reason=name,
+                    occurred_at=now,
+                    kind="reward",
+                    purchase_id=completion.purchase_id,
+                )
+            )
+            won.append(_won(completion, points=challenge.reward.points))
+    insert_rows(session, Voucher, vouchers)
+    if movements:
+        post(session, program.id, movements, now)
+    return won
+
+
+def _won(completion: Completion, *, voucher_code: str | None = None, points: int | None = None) -> Won:
+    return Won(
+        member_id=completion.member_id,
+        purchase_id=completion.purchase_id,
+        kind="voucher" if voucher_code is not None else "points",
+        challenge=completion.challenge,
+        voucher_code=voucher_code,
+        points=points,
+    )
+
+
+def _voucher_row(
+    program: ProgramDefinition, completion: Completion, reward: VoucherReward, now: datetime
+) -> dict[str, object]:
+    return {
+        "id": new_id(),
+        "program_id": program.id,
+        "member_id": completion.member_id,
+        "code": new_voucher_code(),
+        "benefit": {"kind": reward.kind, "sku": reward.sku},
+        "origin": completion.origin,
+        "issued_at": now,
+        "expires_at": None if reward.valid_days is None else now + timedelta(days=reward.valid_days),
+    }
+
+
+def redeem_voucher(
+    session: Session,
+    program: ProgramDefinition,
+    code: str,
+    *,
+    outlet: str,
+    occurred_at: datetime,
+    receipt_id: str | None,
+    actor: str,
+    now: datetime,
+) -> Voucher:
+    """Use a voucher, once; of any number of callers at the same moment exactly one succeeds.
+
+    ``code`` as scanned or typed, ``outlet`` a code, ``occurred_at`` aware: when the guest was served, which is
+    what the voucher's expiry is held against. The member's passes still show the voucher: the caller marks
+    them as changed (``issuance.services.passes_changed``), which lives a floor above.
+
+    Raises ``NotFoundError(unknown_voucher | unknown_outlet)``, ``DomainError(voucher_used, 409)`` with
+    ``redeemed_at``, ``DomainError(voucher_expired, 409)`` with ``expired_at``, ``DomainError(validation)``.
+    """
+    if occurred_at.tzinfo is None:
+        raise DomainError("validation", "occurred_at needs a time zone")
+    if not now - PAST_MAX <= occurred_at <= now + FUTURE_MAX:
+        raise DomainError("validation", "occurred_at is more than 30 days ago, or in the future")
+    if receipt_id is not None and not 1 <= len(receipt_id) <= 120:
+        raise DomainError("validation", "receipt_id has 1 to 120 characters")
+    outlet_id = program.outlet(outlet).id
+    wanted = parse_voucher_code(code)
+    if wanted is None:
+        raise _unknown()
+    used = session.execute(
+        sa.update(Voucher)
+        .where(
+            col(Voucher.program_id) == program.id,
+            col(Voucher.code) == wanted,
+            col(Voucher.redeemed_at).is_(None),
+            sa.or_(col(Voucher.expires_at).is_(None), col(Voucher.expires_at) > occurred_at),
+        )
+        .values(redeemed_at=occurred_at, redeemed_outlet_id=outlet_id, redeemed_by=actor[:200], receipt_id=receipt_id)
+        .returning(col(Voucher.id)),
+        execution_options={"synchronize_session": False},
+    ).scalar_one_or_none()
+    voucher = session.exec(
+        select(Voucher)
+        .where(Voucher.program_id == program.id, Voucher.code == wanted)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if voucher is None:
+        raise _unknown()
+    if used is not None:
+        return voucher
+    if voucher.redeemed_at is not None:
+        when = voucher.redeemed_at.isoformat()
+        raise DomainError("voucher_used", "this voucher has been used", status=409, redeemed_at=when)
+    assert voucher.expires_at is not None, "a voucher that is neither used nor expired can be redeemed"
+    when = voucher.expires_at.isoformat()
+    raise DomainError("voucher_expired", "this voucher has expired", status=409, expired_at=when)
+
+
+def _unknown() -> NotFoundError:
+    return NotFoundError("unknown_voucher", "there is no such voucher in this program")
