@@ -1,0 +1,294 @@
+"""What a card says: a member's state in, a :class:`passes.content.PassContent` out. Pure.
+
+The texts of a pass are written in the member's language, with every language of the program beside them:
+the phone shows the one that it is set to. Only the news is the member's alone.
+
+Two fields speak on the lock screen when they change: the balance and the news. A campaign changes only the
+news, so the two meet only when a phone fetches a purchase and a campaign at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from passes.content import CardCode, Colors, PassContent, PassField, PassImages, Place, StampCard
+from wallet_server.challenges.progress import ChallengeState
+from wallet_server.i18n import LocalizedText, Translator, gettext_noop, localized, translator
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.file import Challenge
+from wallet_server.rewards.wins import grouped
+
+PROGRESS_ON_FRONT_MAX: Final = 2
+CHALLENGES_ON_BACK_MAX: Final = 10
+VOUCHERS_MAX: Final = 10
+PLACES_MAX: Final = 10
+STAMPS_MAX: Final = 30
+
+NEWS_KEY: Final = "news"
+BALANCE_CHANGED: Final = gettext_noop("Your new balance: %@")
+"""What the lock screen says; ``%@`` is the new number of points."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardVoucher:
+    """A voucher that can be redeemed; ``product`` is the product's name by language, or its sku."""
+
+    code: str
+    product: LocalizedText | str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardState:
+    """Everything that a card shows, as read in one snapshot. ``news`` is empty for who was shown none."""
+
+    pass_id: UUID
+    wallet: str
+    serial: str
+    version: int
+    token_generation: int
+    last_modified: datetime
+    fetched_version: int
+    member_id: UUID
+    member_token_generation: int
+    language: str
+    name: str
+    card_number: str
+    spendable: int
+    pending: int
+    tier: str | None
+    challenges: tuple[ChallengeState, ...] = ()
+    vouchers: tuple[CardVoucher, ...] = ()
+    news: str = ""
+    voided: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardLinks:
+    """Addresses and the token of one card. ``page_url`` is the member's own page, a secret."""
+
+    page_url: str
+    update_url: str | None = None
+    authentication_token: str | None = field(default=None, repr=False)
+
+
+class _Texts:
+    """Says each text in the member's language and remembers it in all languages of the program."""
+
+    def __init__(self, program: ProgramDefinition, language: str) -> None:
+        self.language = language if language in program.languages else program.default_language
+        self._languages = dict.fromkeys((self.language, *program.languages))
+        self._fallbacks = program.languages
+        self.translations: dict[str, dict[str, str]] = {language: {} for language in self._languages}
+
+    def say(self, make: Callable[[Translator], str]) -> str:
+        """Make one text in every language."""
+        literal = make(translator(self.language))
+        for language in self._languages:
+            # The first meaning of a literal wins: the same words in two places are one entry in the pass.
+            self.translations[language].setdefault(literal, make(translator(language)))
+        return literal
+
+    def own(self, texts: LocalizedText | str) -> str:
+        """One of the program's own texts."""
+        return self.say(lambda t: localized(texts, t.language, self._fallbacks))
+
+
+def pass_content(
+    program: ProgramDefinition, state: CardState, links: CardLinks, images: PassImages | None = None
+) -> PassContent:
+    """Write a card. Times are shown in the program's zone, money in its currency."""
+    texts = _Texts(program, state.language)
+    look = program.file.look
+    name = texts.own(program.section.name)
+    # Said once and up front: `look.description` may be missing in some of the languages.
+    description = texts.own(look.description) if look.description else texts.say(lambda t: _description(program, t))
+    shown, rest = _by_relevance(program, state)
+    return PassContent(
+        serial_number=state.serial,
+        organization_name=look.organization or name,
+        program_name=name,
+        description=description,
+        colors=colors(program, state.tier),
+        card=CardCode(
+            number=spaced(state.card_number),
+            message=state.card_number,
+            caption=spaced(state.card_number),
+            label=texts.say(lambda t: t.gettext("Card number")),
+        ),
+        points=PassField(
+            key="points",
+            label=texts.say(lambda t: t.gettext("Points")),
+            value=state.spendable,
+            number_style="decimal",
+            change_message=texts.say(lambda t: t.gettext(BALANCE_CHANGED)),
+        ),
+        tier=_tier(program, state, texts),
+        member=PassField(key="member", label=texts.say(lambda t: t.gettext("Name")), value=state.name)
+        if state.name
+        else None,
+        progress=tuple(_progress(texts, program, challenge, standing) for challenge, standing in shown),
+        news=PassField(
+            key=NEWS_KEY,
+            label=texts.say(lambda t: t.gettext("News")),
+            # Always there: a field that appears for the first time does not speak.
+            value=state.news or texts.say(lambda t: t.gettext("Nothing new yet.")),
+            change_message="%@",
+        ),
+        back=tuple(_back(program, state, links, texts, rest)),
+        stamps=stamps(program, state.challenges),
+        places=_places(program, texts),
+        images=images,
+        language=texts.language,
+        translations=texts.translations,
+        update_url=links.update_url,
+        authentication_token=links.authentication_token,
+        voided=state.voided,
+    )
+
+
+def spaced(card_number: str) -> str:
+    """A card number as people read it: groups of four."""
+    return " ".join(card_number[start : start + 4] for start in range(0, len(card_number), 4))
+
+
+def colors(program: ProgramDefinition, tier: str | None) -> Colors:
+    """The colours of the card: the level's own background where it has one."""
+    look = program.file.look
+    level = program.level(tier) if tier else None
+    background = level.color if level and level.color else look.background
+    return Colors(background=background, foreground=look.foreground, label=look.label)
+
+
+def stamps(program: ProgramDefinition, challenges: Sequence[ChallengeState]) -> StampCard | None:
+    """The stamp card that the look names, or none."""
+    for state in challenges:
+        if state.code == program.file.look.stamps and 1 <= state.target <= STAMPS_MAX:
+            return StampCard(filled=max(0, min(state.progress, state.target)), total=state.target)
+    return None
+
+
+def _description(program: ProgramDefinition, t: Translator) -> str:
+    return t.gettext("Loyalty card of %(program)s", program=program.name(t.language))
+
+
+def _tier(program: ProgramDefinition, state: CardState, texts: _Texts) -> PassField | None:
+    level = program.level(state.tier) if state.tier else program.first_level
+    if level is None:
+        return None
+    return PassField(key="tier", label=texts.say(lambda t: t.gettext("Level")), value=texts.own(level.name))
+
+
+_Standing = tuple[Challenge, ChallengeState]
+
+
+def _by_relevance(program: ProgramDefinition, state: CardState) -> tuple[tuple[_Standing, ...], tuple[_Standing, ...]]:
+    """The challenges for the front and those for the back: what is nearest to its goal comes first.
+
+    Stamps that are drawn on the strip are said in words on the back only.
+    """
+    known = [(found, s) for s in state.challenges if (found := program.challenge(s.code)) is not None]
+    open_ones = [item for item in known if not item[1].finished and item[0].code != program.file.look.stamps]
+    # Stable: equals stay in the order of the program file.
+    ranked = sorted(open_ones, key=lambda item: -item[1].progress / item[1].target)
+    front = tuple(ranked[:PROGRESS_ON_FRONT_MAX])
+    codes = {challenge.code for challenge, _ in front}
+    back = tuple(item for item in known if item[0].code not in codes)
+    return front, back[:CHALLENGES_ON_BACK_MAX]
+
+
+def _progress(texts: _Texts, program: ProgramDefinition, challenge: Challenge, state: ChallengeState) -> PassField:
+    def words(t: Translator) -> str:
+        if state.finished:
+            return t.gettext("Completed")
+        amounts = (state.progress, state.target)
+        if challenge.metric == "spend_minor":
+            done, goal = (t.money(amount, program.currency) for amount in amounts)
+        else:
+            done, goal = (t.number(amount) for amount in amounts)
+        return t.gettext("%(progress)s of %(target)s", progress=done, target=goal)
+
+    return PassField(key=f"challenge-{challenge.code}", label=texts.own(challenge.name), value=texts.say(words))
+
+
+def _back(
+    program: ProgramDefinition,
+    state: CardState,
+    links: CardLinks,
+    texts: _Texts,
+    challenges: Sequence[_Standing],
+) -> list[PassField]:
+    fields = [_progress(texts, program, challenge, standing) for challenge, standing in challenges]
+    fields += [_voucher(program, texts, voucher) for voucher in state.vouchers[:VOUCHERS_MAX]]
+    if state.pending:
+        fields.append(
+            PassField(
+                key="pending",
+                label=texts.say(lambda t: t.gettext("On their way")),
+                value=texts.say(lambda t: t.points(state.pending)),
+            )
+        )
+    fields.append(
+        PassField(
+            key="page",
+            label=texts.say(lambda t: t.gettext("Everything about your card")),
+            value=texts.say(lambda t: t.gettext("Open your page")),
+            link=links.page_url,
+        )
+    )
+    fields.append(
+        PassField(
+            key="about-points",
+            label=texts.say(lambda t: t.gettext("How points work")),
+            value=texts.say(lambda t: _about_points(program, t)),
+        )
+    )
+    return fields
+
+
+def _voucher(program: ProgramDefinition, texts: _Texts, voucher: CardVoucher) -> PassField:
+    def label(t: Translator) -> str:
+        return t.gettext("Free: %(product)s", product=localized(voucher.product, t.language, program.languages))
+
+    def value(t: Translator) -> str:
+        code = grouped(voucher.code)
+        if voucher.expires_at is None:
+            return code
+        return t.gettext(
+            "%(code)s, valid until %(date)s", code=code, date=t.date(voucher.expires_at, program.time_zone)
+        )
+
+    return PassField(key=f"voucher-{voucher.code}", label=texts.say(label), value=texts.say(value))
+
+
+def _about_points(program: ProgramDefinition, t: Translator) -> str:
+    points = program.points
+    values: Mapping[str, Any] = {
+        "earn": t.number(points.base_percent),
+        "worth": t.money(points.point_value_minor, program.currency),
+        "share": t.number(points.base_redeem_percent),
+    }
+    return t.gettext(
+        "You get %(earn)s%% of what you pay back as points. One point is worth %(worth)s,"
+        " and points pay up to %(share)s%% of a purchase.",
+        **values,
+    )
+
+
+def _places(program: ProgramDefinition, texts: _Texts) -> tuple[Place, ...]:
+    places = []
+    for outlet in program.outlets.values():
+        section = outlet.section
+        if section.latitude is not None and section.longitude is not None:
+            places.append(
+                Place(
+                    latitude=float(section.latitude),
+                    longitude=float(section.longitude),
+                    relevant_text=texts.own(section.name),
+                )
+            )
+    return tuple(places[:PLACES_MAX])

@@ -1,0 +1,186 @@
+"""Reading passes: what a phone may ask for, and everything that a card shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from wallet_server.challenges.queries import states
+from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher
+from wallet_server.issuance.models import Device, IssuedPass, Registration
+from wallet_server.ledger.postings import Balance
+from wallet_server.ledger.queries import balances
+from wallet_server.members.models import Card, Member
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.queries import product_names
+from wallet_server.rewards.models import Voucher
+from wallet_server.rewards.queries import vouchers
+from wallet_server.tiers.models import MemberTier
+
+CARDS_MAX: Final = 1_000
+SERIALS_MAX: Final = 1_000
+"""Passes of one phone that are listed at once; the tag lets it ask for the rest."""
+
+News = Callable[[Session, Collection[UUID]], Mapping[UUID, str]]
+"""The newest message by member: ``notifications.queries.newest``, which lives a floor above."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedSerials:
+    """The answer to "what has changed?"; ``tag`` is what the phone asks with next time."""
+
+    serials: tuple[str, ...]
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushTarget:
+    """One phone to ring for one pass."""
+
+    pass_id: UUID
+    push_token: str
+
+
+def pass_by_serial(session: Session, wallet: str, serial: str) -> IssuedPass | None:
+    """The pass with this serial, of whichever program (scope ``ALL_PROGRAMS``)."""
+    return session.exec(
+        select(IssuedPass).where(IssuedPass.wallet == wallet, IssuedPass.serial == serial)
+    ).one_or_none()
+
+
+def pass_of_member(session: Session, member_id: UUID, wallet: str) -> IssuedPass | None:
+    """The pass of the member's newest card that is not blocked."""
+    return session.exec(
+        select(IssuedPass)
+        .join(Card, col(Card.id) == col(IssuedPass.card_id))
+        .where(IssuedPass.member_id == member_id, IssuedPass.wallet == wallet, col(Card.blocked_at).is_(None))
+        .order_by(col(Card.created_at).desc(), col(Card.id).desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def changed_serials(session: Session, device: str, since: int | None) -> ChangedSerials | None:
+    """The passes that this phone registered and that were tagged after ``since``; ``None`` if there are none.
+
+    Tags appear in order (see ``services.assign_tags``) and the answer's tag is the highest of the rows that
+    were read, so a change that commits meanwhile has a higher one and is in the next answer. Call it in one
+    consistent read, with scope ``ALL_PROGRAMS``: a phone's passes may be of several programs.
+    """
+    statement = (
+        sa.select(col(IssuedPass.serial), col(IssuedPass.update_tag))
+        .join(Registration, col(Registration.pass_id) == col(IssuedPass.id))
+        .join(Device, col(Device.id) == col(Registration.device_id))
+        .where(col(Device.library_identifier) == device, col(IssuedPass.wallet) == "apple")
+        .order_by(col(IssuedPass.update_tag), col(IssuedPass.id))
+        .limit(SERIALS_MAX + 1)
+    )
+    if since is not None:
+        statement = statement.where(col(IssuedPass.update_tag) > since)
+    rows = list(session.execute(statement))
+    if len(rows) > SERIALS_MAX:
+        # Cut between two tags, never inside one: what shares the last tag would otherwise be skipped.
+        last = rows[SERIALS_MAX].update_tag
+        rows = [row for row in rows if row.update_tag < last] or rows
+    if not rows:
+        return None
+    return ChangedSerials(tuple(row.serial for row in rows), max(row.update_tag for row in rows))
+
+
+def push_targets(session: Session, pass_ids: Collection[UUID]) -> list[PushTarget]:
+    """The phones that are registered for these passes."""
+    rows = session.execute(
+        sa.select(col(Registration.pass_id), col(Device.push_token))
+        .join(Device, col(Device.id) == col(Registration.device_id))
+        .where(col(Registration.pass_id).in_(list(pass_ids)))
+        .order_by(col(Device.id), col(Registration.pass_id))
+    )
+    return [PushTarget(row.pass_id, row.push_token) for row in rows]
+
+
+def card_states(
+    session: Session, program: ProgramDefinition, pass_ids: Collection[UUID], now: datetime, *, news: News
+) -> list[CardState]:
+    """Everything that these passes show, in the order of their ids; a constant number of statements.
+
+    Call it in one consistent read. A blocked card's pass, and one that was voided, is ``voided``.
+    """
+    assert len(pass_ids) <= CARDS_MAX, f"{len(pass_ids)} cards were to be read at once"
+    rows = session.execute(
+        sa.select(IssuedPass, Member, Card, col(MemberTier.tier))
+        .join(Member, col(Member.id) == col(IssuedPass.member_id))
+        .join(Card, col(Card.id) == col(IssuedPass.card_id))
+        .outerjoin(MemberTier, col(MemberTier.member_id) == col(IssuedPass.member_id))
+        .where(col(IssuedPass.id).in_(list(pass_ids)), col(IssuedPass.program_id) == program.id)
+        .order_by(col(IssuedPass.id))
+    ).all()
+    member_ids = sorted({member.id for _, member, _, _ in rows})
+    if not member_ids:
+        return []
+    accounts = balances(session, member_ids)
+    standings = states(session, program, member_ids, now)
+    won = _vouchers(session, member_ids, now)
+    told = news(session, member_ids)
+    return [
+        _card_state(
+            issued,
+            member,
+            card,
+            tier=tier,
+            balance=accounts.get(member.id, Balance()),
+            challenges=standings.get(member.id, ()),
+            vouchers=won.get(member.id, ()),
+            news=told.get(member.id, ""),
+        )
+        for issued, member, card, tier in rows
+    ]
+
+
+def _card_state(
+    issued: IssuedPass, member: Member, card: Card, *, tier: str | None, balance: Balance, **values: Any
+) -> CardState:
+    return CardState(
+        pass_id=issued.id,
+        wallet=issued.wallet,
+        serial=issued.serial,
+        version=issued.version,
+        token_generation=issued.token_generation,
+        last_modified=issued.last_modified,
+        fetched_version=issued.fetched_version,
+        member_id=member.id,
+        member_token_generation=member.token_generation,
+        language=member.language,
+        name=member.name,
+        card_number=card.number,
+        spendable=balance.spendable,
+        pending=balance.pending,
+        tier=tier,
+        voided=issued.voided_at is not None or card.blocked_at is not None,
+        **values,
+    )
+
+
+def _vouchers(session: Session, member_ids: Sequence[UUID], now: datetime) -> dict[UUID, tuple[CardVoucher, ...]]:
+    held = {member_id: mine[:VOUCHERS_MAX] for member_id, mine in vouchers(session, member_ids, now).items()}
+    skus = {_sku(voucher) for mine in held.values() for voucher in mine}
+    names = product_names(session, skus) if skus else {}
+    return {
+        member_id: tuple(
+            CardVoucher(
+                code=voucher.code,
+                product=names.get(_sku(voucher)) or _sku(voucher),
+                expires_at=voucher.expires_at,
+            )
+            for voucher in mine
+        )
+        for member_id, mine in held.items()
+    }
+
+
+def _sku(voucher: Voucher) -> str:
+    return str(voucher.benefit.get("sku", ""))
