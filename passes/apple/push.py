@@ -35,6 +35,7 @@ _TOKEN = re.compile(r"[0-9a-fA-F]{1,200}")
 _ANSWER_BYTES_MAX = 4096
 _HTTP_2 = 3  # CURL_HTTP_VERSION_2_0, what CURLINFO_HTTP_VERSION reports
 _IDLE_CONNECTION_SECONDS = 3600  # APNs wants connections kept; libcurl's own limit is two minutes
+_PROBE_AFTER_SECONDS = 30  # a connection idle for longer may be gone without a word
 
 _BAD_TOKEN_REASONS = frozenset({"BadDeviceToken", "DeviceTokenNotForTopic"})
 _RESEND_REASONS = frozenset({"IdleTimeout"})
@@ -160,6 +161,8 @@ class ApnsSender:
         self._idle: list[_Stream] = []
         self._busy: dict[Any, _Stream] = {}
         self._closed = False
+        self._probing = True
+        self._answered_at = 0.0
 
     def __enter__(self) -> ApnsSender:
         return self
@@ -185,7 +188,10 @@ class ApnsSender:
             raise ValueError(f"push at most {TOKENS_MAX} tokens at once, not {len(tokens)}")
         if self._closed:
             raise ValueError("the sender is closed")
-        batch = _Batch(tokens, self._monotonic() + deadline_seconds, self._attempts_max)
+        now = self._monotonic()
+        batch = _Batch(tokens, now + deadline_seconds, self._attempts_max)
+        if now - self._answered_at > _PROBE_AFTER_SECONDS:
+            self._probing = True
         try:
             while batch.waiting or self._busy:
                 if self._monotonic() >= batch.deadline:
@@ -202,10 +208,13 @@ class ApnsSender:
         """Put waiting tokens on free streams."""
         if self._multi is None:
             self._connect()
+        # A fresh connection gets one push until it is answered: only then is the server's limit of streams
+        # known. Opening hundreds at once makes it refuse most, and libcurl gives up on some of them.
+        limit = 1 if self._probing else self._streams_max
         if batch.pause_seconds:
             self._sleep(min(batch.pause_seconds, max(0.0, batch.deadline - self._monotonic())))
             batch.pause_seconds = 0.0
-        while batch.waiting and len(self._busy) < self._streams_max:
+        while batch.waiting and len(self._busy) < limit:
             stream = self._idle.pop() if self._idle else self._new_stream()
             stream.token, stream.apns_id, stream.attempt = batch.waiting.popleft()
             stream.answer.seek(0)
@@ -223,13 +232,17 @@ class ApnsSender:
         while True:
             queued, done, failed = self._multi.info_read()
             for curl in done:
+                self._probing = False
                 self._settle(self._release(curl), batch)
             for curl, error, text in failed:
+                self._probing = True
                 broken |= error == pycurl.E_OPERATION_TIMEDOUT
                 self._settle_failure(self._release(curl), error, text, batch)
             settled = settled or bool(done) or bool(failed)
             if not queued:
                 break
+        if settled:
+            self._answered_at = self._monotonic()
         if broken:
             # A silent connection would swallow the next pushes too: what is still on it starts anew.
             for stream in list(self._busy.values()):
@@ -313,6 +326,7 @@ class ApnsSender:
         self._idle.clear()
         self._multi.close()
         self._multi = None
+        self._probing = True
 
 
 class _Batch:
