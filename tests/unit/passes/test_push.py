@@ -237,16 +237,23 @@ def test_an_idle_connection_s_time_out_is_sent_again(tls, files):
 
 
 def test_a_connection_gone_silent_is_replaced(tls, files):
-    def decide(token: str, times: int):
-        return "stall" if times == 1 else OK
-
+    """The first connection answers once and then never again."""
     with (
-        FaultyApns(tls, decide) as server,
+        FaultyApns(tls, lambda token, times: OK) as server,
         sender(server.url, files, request_timeout_seconds=0.3) as apns,
     ):
+        server.decide = lambda token, times: "stall" if server.connections == 1 and token != tokens(1)[0] else OK
         outcomes = apns.push(tokens(10))
         assert verdicts(outcomes) == {PushVerdict.ACCEPTED: 10}
         assert server.connections == 2
+
+
+def test_a_fresh_connection_is_tried_with_one_push_first(tls, files):
+    """A server that takes three at a time refuses none, because its limit is known before the rush."""
+    with FaultyApns(tls, lambda token, times: OK, max_streams=3) as server, sender(server.url, files) as apns:
+        outcomes = apns.push(tokens(100))
+    assert verdicts(outcomes) == {PushVerdict.ACCEPTED: 100}
+    assert server.seen == dict.fromkeys(tokens(100), 1)
 
 
 def test_what_never_works_is_for_later(tls, files):
