@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from fractions import Fraction
 from typing import Any, Literal
 from uuid import UUID
@@ -47,15 +47,13 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class MemberFacts:
-    """What the rules may ask of the member, as it was before this receipt."""
+    """What the rules may ask of the member, as it was before this receipt; more when rules ask more."""
 
     member_id: UUID
     spendable: int
     carried: Fraction = Fraction(0)
     tier: str | None = None
     purchases: int = 0
-    joined_at: datetime | None = None
-    birthday: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

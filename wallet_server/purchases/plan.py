@@ -1,0 +1,241 @@
+"""A batch of purchases computed in memory, in the order given: what each brings, and the rows to write. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from wallet_server.challenges.progress import LineFacts, PurchaseFacts
+from wallet_server.db import new_id
+from wallet_server.ledger.postings import Balance, Movement, earn, redeem
+from wallet_server.programs.definition import OutletRef, ProgramDefinition
+from wallet_server.purchases.commands import CardRow, RecordPurchase, Source
+from wallet_server.rules.engine import Line, MemberFacts, Quote, Receipt, quote
+from wallet_server.rules.numbers import shortest
+from wallet_server.tiers.levels import Standing, reached
+
+TRACE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One purchase that will be recorded."""
+
+    purchase_id: UUID
+    card: CardRow
+    outlet: OutletRef
+    command: RecordPurchase
+    quote: Quote
+    spendable_at: datetime
+    business_date: date
+    categories: tuple[str | None, ...]
+
+
+@dataclass
+class Plan:
+    """The members' state as it evolves over the batch, and everything that has to be written."""
+
+    program: ProgramDefinition
+    now: datetime
+    source: Source
+    recorded_by: str
+    balances: dict[UUID, Balance]
+    standings: dict[UUID, Standing]
+    categories: Mapping[str, str | None]
+    planned: list[Planned] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+    carried: dict[UUID, Any] = field(default_factory=dict)
+
+    def quote(self, command: RecordPurchase, card: CardRow) -> Quote:
+        """What this receipt would bring the member now; raises as the engine does."""
+        balance = self.balances[card.member_id]
+        standing = self.standings.get(card.member_id, Standing())
+        return quote(
+            self.program,
+            receipt_of(self.program, command, self.categories),
+            MemberFacts(
+                member_id=card.member_id,
+                spendable=balance.spendable,
+                carried=balance.carried,
+                tier=standing.tier,
+                purchases=standing.purchases,
+            ),
+            command.redeem_points,
+        )
+
+    def add(self, command: RecordPurchase, card: CardRow) -> Planned:
+        """Record one more purchase; raises as the engine does, having changed nothing."""
+        made = self.quote(command, card)
+        outlet = self.program.outlet(command.outlet)
+        planned = Planned(
+            purchase_id=new_id(),
+            card=card,
+            outlet=outlet,
+            command=command,
+            quote=made,
+            spendable_at=spendable_at(self.program, command.occurred_at, self.now),
+            business_date=command.occurred_at.astimezone(ZoneInfo(outlet.zone)).date(),
+            categories=tuple(category_of(line.sku, line.category, self.categories) for line in command.lines),
+        )
+        self.planned.append(planned)
+        self._move(planned)
+        self._count(planned)
+        return planned
+
+    def _move(self, planned: Planned) -> None:
+        member_id, made = planned.card.member_id, planned.quote
+        reason = f"Receipt {planned.command.receipt_id}"
+        balance = self.balances[member_id]
+        if made.points_redeemed:
+            self.movements.append(
+                redeem(
+                    member_id,
+                    made.points_redeemed,
+                    reason=reason,
+                    occurred_at=planned.command.occurred_at,
+                    purchase_id=planned.purchase_id,
+                )
+            )
+            balance = replace(balance, spendable=balance.spendable - made.points_redeemed)
+        if made.points_earned:
+            pending = planned.spendable_at > self.now
+            self.movements.append(
+                earn(
+                    member_id,
+                    made.points_earned,
+                    reason=reason,
+                    occurred_at=planned.command.occurred_at,
+                    purchase_id=planned.purchase_id,
+                    spendable_at=planned.spendable_at,
+                    pending=pending,
+                )
+            )
+            account = "pending" if pending else "spendable"
+            balance = replace(balance, **{account: getattr(balance, account) + made.points_earned})
+        if made.carried != balance.carried:
+            self.carried[member_id] = made.carried
+            balance = replace(balance, carried=made.carried)
+        self.balances[member_id] = balance
+
+    def _count(self, planned: Planned) -> None:
+        member_id, made, moment = planned.card.member_id, planned.quote, planned.command.occurred_at
+        before = self.standings.get(member_id, Standing())
+        after = replace(
+            before,
+            purchases=before.purchases + 1,
+            spend_minor=before.spend_minor + made.total_minor - made.discount_minor,
+            points_earned=before.points_earned + made.points_earned,
+            first_visit_at=min(before.first_visit_at or moment, moment),
+            last_visit_at=max(before.last_visit_at or moment, moment),
+        )
+        # A later receipt of the batch is computed with the tier that this one has brought.
+        self.standings[member_id] = replace(after, tier=reached(self.program.file.tiers.levels, after))
+
+
+def spendable_at(program: ProgramDefinition, occurred_at: datetime, now: datetime) -> datetime:
+    """When the points of a purchase become spendable; a till's clock that is ahead delays nothing."""
+    return min(occurred_at, now) + timedelta(days=program.points.pending_days)
+
+
+def category_of(sku: str | None, category: str | None, categories: Mapping[str, str | None]) -> str | None:
+    """The line's category: the till's, else that of the product."""
+    return category if category is not None else categories.get(sku) if sku is not None else None
+
+
+def receipt_of(program: ProgramDefinition, command: RecordPurchase, categories: Mapping[str, str | None]) -> Receipt:
+    """The receipt as the bonus engine reads it."""
+    lines = []
+    for number, line in enumerate(command.lines, start=1):
+        category = category_of(line.sku, line.category, categories)
+        lines.append(
+            Line(
+                line=number,
+                quantity_thousandths=line.quantity_thousandths,
+                unit_price_minor=line.unit_price_minor,
+                sku=line.sku,
+                categories=program.ancestors(category) if category is not None else (),
+            )
+        )
+    return Receipt(
+        outlet=command.outlet,
+        occurred_at=command.occurred_at,
+        lines=tuple(lines),
+        payment_type=command.payment_type,
+    )
+
+
+def purchase_row(plan: Plan, planned: Planned) -> dict[str, Any]:
+    """The row of ``purchase``."""
+    made, command = planned.quote, planned.command
+    return {
+        "id": planned.purchase_id,
+        "program_id": plan.program.id,
+        "outlet_id": planned.outlet.id,
+        "receipt_id": command.receipt_id,
+        "member_id": planned.card.member_id,
+        "card_id": planned.card.card_id,
+        "occurred_at": command.occurred_at,
+        "business_date": planned.business_date,
+        "recorded_at": plan.now,
+        "source": plan.source,
+        "recorded_by": plan.recorded_by,
+        "payment_type": command.payment_type,
+        "program_version": plan.program.version,
+        "total_minor": made.total_minor,
+        "discount_minor": made.discount_minor,
+        "money_due_minor": made.money_due_minor,
+        "points_redeemed": made.points_redeemed,
+        "points_earned": made.points_earned,
+    }
+
+
+def line_rows(plan: Plan, planned: Planned) -> list[dict[str, Any]]:
+    """The rows of ``purchase_line``."""
+    return [
+        {
+            "purchase_id": planned.purchase_id,
+            "program_id": plan.program.id,
+            "line": made.line,
+            "sku": line.sku,
+            "category": category,
+            "quantity_thousandths": line.quantity_thousandths,
+            "unit_price_minor": line.unit_price_minor,
+            "amount_minor": made.amount_minor,
+            "discount_minor": made.discount_minor,
+            "earn_percent": shortest(made.earn_percent),
+            "redeem_percent": shortest(made.redeem_percent),
+            "points_earned": made.points_earned,
+            "paid_with_points_minor": made.paid_with_points_minor,
+        }
+        for line, category, made in zip(planned.command.lines, planned.categories, planned.quote.lines, strict=True)
+    ]
+
+
+def trace_row(plan: Plan, planned: Planned) -> dict[str, Any]:
+    """The row of ``purchase_trace``."""
+    return {
+        "purchase_id": planned.purchase_id,
+        "program_id": plan.program.id,
+        "trace": {"v": TRACE_VERSION, "steps": [dict(step) for step in planned.quote.trace]},
+    }
+
+
+def facts_of(planned: Planned) -> PurchaseFacts:
+    """What challenges ask of this purchase."""
+    made, command = planned.quote, planned.command
+    return PurchaseFacts(
+        purchase_id=planned.purchase_id,
+        member_id=planned.card.member_id,
+        outlet=command.outlet,
+        occurred_at=command.occurred_at,
+        business_date=planned.business_date,
+        total_minor=made.total_minor - made.discount_minor,
+        lines=tuple(
+            LineFacts(line.sku, category, line.quantity_thousandths, part.amount_minor - part.discount_minor)
+            for line, category, part in zip(command.lines, planned.categories, made.lines, strict=True)
+        ),
+    )

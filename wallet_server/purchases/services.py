@@ -1,0 +1,316 @@
+"""The use-case of a purchase: quote it, or record it with everything that follows from it.
+
+One purchase at the till is a batch of one; an import brings batches of hundreds. Either way a batch costs a
+fixed handful of statements: read what is needed, compute in memory in the given order, write in bulk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session
+
+from wallet_server.challenges import services as challenges
+from wallet_server.challenges.progress import ChallengeState
+from wallet_server.db import ALL_PROGRAMS, insert_rows, upsert_rows
+from wallet_server.errors import DomainError, NotFoundError
+from wallet_server.issuance.services import passes_changed
+from wallet_server.ledger.postings import Balance
+from wallet_server.ledger.queries import balances as read_balances
+from wallet_server.ledger.services import lock_balances, post, release_pending
+from wallet_server.members.models import MemberStatistics
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.queries import categories_of_skus, load_program
+from wallet_server.purchases.commands import CardRow, RecordPurchase, Source, check
+from wallet_server.purchases.models import PurchaseLine, PurchaseTrace
+from wallet_server.purchases.plan import (
+    Plan,
+    Planned,
+    facts_of,
+    line_rows,
+    purchase_row,
+    spendable_at,
+    trace_row,
+)
+from wallet_server.purchases.queries import PURCHASE, cards_by_number, recorded_receipts
+from wallet_server.rewards.services import grant
+from wallet_server.rewards.wins import Won
+from wallet_server.rules.engine import Quote
+from wallet_server.tiers.levels import Standing
+from wallet_server.tiers.queries import standings as read_standings
+from wallet_server.tiers.services import reconsider
+
+BATCH_MAX = 1_000
+IMPORT_PRIORITY = 10
+_OVERTAKEN_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """What a receipt would bring; nothing was changed."""
+
+    member_id: UUID
+    quote: Quote
+    spendable_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recorded purchase. ``balance``, ``tier`` and ``challenges`` are the member's after the whole batch."""
+
+    purchase_id: UUID
+    member_id: UUID
+    quote: Quote
+    spendable_at: datetime
+    balance: Balance
+    tier: str | None
+    challenges: tuple[ChallengeState, ...]
+    rewards: tuple[Won, ...]
+
+
+@dataclass
+class _Batch:
+    """The commands with what has been refused so far."""
+
+    commands: Sequence[RecordPurchase]
+    raise_errors: bool
+    refused: dict[int, DomainError] = field(default_factory=dict)
+
+    def refuse(self, index: int, error: DomainError) -> None:
+        if self.raise_errors:
+            raise error
+        self.refused[index] = error
+
+    def accepted(self) -> list[tuple[int, RecordPurchase]]:
+        return [(index, command) for index, command in enumerate(self.commands) if index not in self.refused]
+
+
+def quote_purchase(session: Session, program: ProgramDefinition, command: RecordPurchase, now: datetime) -> Quoted:
+    """What a purchase would bring and cost; changes nothing, locks nothing. ``receipt_id`` is not looked at.
+
+    Raises as :func:`record_purchase` does, except for ``duplicate_receipt``.
+    """
+    check(command, now=now, source="till", needs_receipt_id=False)
+    cards = cards_by_number(session, program.id, [command.card_number])
+    card = _card(cards, command.card_number)
+    plan = Plan(
+        program,
+        now,
+        "till",
+        "",
+        {card.member_id: Balance()} | read_balances(session, [card.member_id]),
+        read_standings(session, [card.member_id]),
+        _categories(session, program, [command]),
+    )
+    made = plan.quote(command, card)
+    return Quoted(card.member_id, made, spendable_at(program, command.occurred_at, now))
+
+
+def record_purchase(
+    session: Session,
+    program: ProgramDefinition,
+    command: RecordPurchase,
+    *,
+    now: datetime,
+    source: Source,
+    recorded_by: str,
+) -> Recorded:
+    """Record one purchase; see :func:`record_purchases`.
+
+    Raises ``DomainError``: ``validation``, ``unknown_card``, ``card_blocked``, ``unknown_outlet``,
+    ``duplicate_receipt`` (409, with the first ``purchase_id``), ``insufficient_points``, ``redeem_limit_exceeded``.
+    """
+    [result] = record_purchases(session, program, [command], now=now, source=source, recorded_by=recorded_by)
+    assert isinstance(result, Recorded), "errors were to be raised"
+    return result
+
+
+def record_purchases(
+    session: Session,
+    program: ProgramDefinition,
+    commands: Sequence[RecordPurchase],
+    *,
+    now: datetime,
+    source: Source,
+    recorded_by: str,
+    on_error: Literal["raise", "return"] = "raise",
+) -> list[Recorded | DomainError]:
+    """Record purchases in the given order with all their consequences; at most 1,000 at once.
+
+    A member may appear many times: each receipt is computed with the state that the one before it left. With
+    ``on_error="return"`` a refused receipt takes the place of its result and changes nothing, the others are
+    recorded; with ``"raise"`` the first refusal is raised and the caller rolls everything back.
+    """
+    assert len(commands) <= BATCH_MAX, f"{len(commands)} purchases were to be recorded at once"
+    assert session.info.get("scope") in (ALL_PROGRAMS, program.id), "the session works for another program"
+    batch = _Batch(commands, on_error == "raise")
+    for index, command in enumerate(commands):
+        try:
+            check(command, now=now, source=source)
+        except DomainError as error:
+            batch.refuse(index, error)
+    cards = _find_cards(session, program, batch)
+    member_ids = {cards[command.card_number].member_id for _index, command in batch.accepted()}
+    locked = lock_balances(session, member_ids)
+    standings = read_standings(session, member_ids)
+    categories = _categories(session, program, [command for _index, command in batch.accepted()])
+    refused_before = dict(batch.refused)
+    for _attempt in range(_OVERTAKEN_MAX):
+        batch.refused = dict(refused_before)
+        plan = Plan(program, now, source, recorded_by, dict(locked), dict(standings), categories)
+        planned = _compute(session, plan, batch, cards)
+        if _claim(session, plan, savepoint=not batch.raise_errors):
+            break
+        if batch.raise_errors:
+            # Another till was faster, between our look and our write: now its receipt can be seen.
+            _refuse_recorded(session, program, batch)
+    else:
+        raise DomainError("busy", "the same receipts are being recorded elsewhere; try again", status=503)
+    results = _write(session, plan, locked, standings)
+    return [
+        batch.refused[index] if index in batch.refused else results[planned[index].purchase_id]
+        for index in range(len(commands))
+    ]
+
+
+def _card(cards: Mapping[str, CardRow], number: str) -> CardRow:
+    card = cards.get(number)
+    if card is None:
+        raise NotFoundError("unknown_card", "there is no card with this number in this program")
+    if card.blocked:
+        raise DomainError("card_blocked", "this card is blocked", status=409)
+    return card
+
+
+def _find_cards(session: Session, program: ProgramDefinition, batch: _Batch) -> dict[str, CardRow]:
+    cards = cards_by_number(session, program.id, {command.card_number for _index, command in batch.accepted()})
+    for index, command in batch.accepted():
+        try:
+            _card(cards, command.card_number)
+            program.outlet(command.outlet)
+        except DomainError as error:
+            batch.refuse(index, error)
+    return cards
+
+
+def _categories(
+    session: Session, program: ProgramDefinition, commands: Sequence[RecordPurchase]
+) -> dict[str, str | None]:
+    assert session.info.get("scope") in (ALL_PROGRAMS, program.id)
+    skus = {line.sku for command in commands for line in command.lines if line.sku and line.category is None}
+    return categories_of_skus(session, skus) if skus else {}
+
+
+def _refuse_recorded(session: Session, program: ProgramDefinition, batch: _Batch) -> None:
+    """Refuse receipts that there are already, in the database or earlier in the batch."""
+    wanted = {index: (program.outlet(command.outlet).id, command.receipt_id) for index, command in batch.accepted()}
+    recorded = recorded_receipts(session, program.id, set(wanted.values()))
+    for index, receipt in wanted.items():
+        if receipt in recorded:
+            batch.refuse(index, _duplicate(recorded[receipt]))
+
+
+def _duplicate(purchase_id: UUID) -> DomainError:
+    return DomainError(
+        "duplicate_receipt", "this receipt has been recorded before", status=409, purchase_id=str(purchase_id)
+    )
+
+
+def _compute(session: Session, plan: Plan, batch: _Batch, cards: Mapping[str, CardRow]) -> dict[int, Planned]:
+    _refuse_recorded(session, plan.program, batch)
+    planned: dict[int, Planned] = {}
+    in_batch: dict[tuple[str, str], UUID] = {}
+    for index, command in batch.accepted():
+        receipt = (command.outlet, command.receipt_id)
+        try:
+            if receipt in in_batch:
+                raise _duplicate(in_batch[receipt])
+            planned[index] = plan.add(command, cards[command.card_number])
+            in_batch[receipt] = planned[index].purchase_id
+        except DomainError as error:
+            batch.refuse(index, error)
+    return planned
+
+
+def _claim(session: Session, plan: Plan, *, savepoint: bool) -> bool:
+    """Write the purchases; false, and nothing written, if another transaction has recorded one of the receipts.
+
+    The unique key (outlet, receipt) decides between two tills, not our look at the table before.
+    """
+    if not plan.planned:
+        return True
+    dialect_insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    statement = (
+        dialect_insert(PURCHASE)
+        .on_conflict_do_nothing(index_elements=["outlet_id", "receipt_id"])
+        .returning(PURCHASE.c.id)
+    )
+    rows = [purchase_row(plan, planned) for planned in plan.planned]
+    nested = session.begin_nested() if savepoint else None
+    claimed = len(session.connection().execute(statement, rows).all()) == len(rows)
+    if nested is not None:
+        nested.commit() if claimed else nested.rollback()
+    return claimed
+
+
+def _write(
+    session: Session, plan: Plan, locked: Mapping[UUID, Balance], standings: Mapping[UUID, Standing]
+) -> dict[UUID, Recorded]:
+    """Write everything else, and say what each purchase has brought."""
+    if not plan.planned:
+        return {}
+    program, now = plan.program, plan.now
+    member_ids = list(dict.fromkeys(planned.card.member_id for planned in plan.planned))
+    insert_rows(session, PurchaseLine, [row for planned in plan.planned for row in line_rows(plan, planned)])
+    insert_rows(session, PurchaseTrace, [trace_row(plan, planned) for planned in plan.planned])
+    balances = {**locked, **post(session, program.id, plan.movements, now, balances=locked, carried=plan.carried)}
+    _write_statistics(session, plan, member_ids)
+    held = {key: replace(plan.standings[key], tier=standings.get(key, Standing()).tier) for key in member_ids}
+    tiers = reconsider(session, program, member_ids, now, known=held)
+    advance = challenges.advance(session, program, [facts_of(planned) for planned in plan.planned], now)
+    won = grant(session, program, advance.completions, now)
+    if any(reward.points for reward in won):
+        balances |= read_balances(session, {reward.member_id for reward in won})
+    passes_changed(session, program, member_ids, now, priority=IMPORT_PRIORITY if plan.source == "import" else 0)
+    rewards: dict[UUID, list[Won]] = {}
+    for reward in won:
+        rewards.setdefault(reward.purchase_id, []).append(reward)
+    return {
+        planned.purchase_id: Recorded(
+            purchase_id=planned.purchase_id,
+            member_id=planned.card.member_id,
+            quote=planned.quote,
+            spendable_at=planned.spendable_at,
+            balance=balances[planned.card.member_id],
+            tier=tiers[planned.card.member_id],
+            challenges=advance.states.get(planned.card.member_id, ()),
+            rewards=tuple(rewards.get(planned.purchase_id, ())),
+        )
+        for planned in plan.planned
+    }
+
+
+def _write_statistics(session: Session, plan: Plan, member_ids: Sequence[UUID]) -> None:
+    names = ("purchases", "spend_minor", "points_earned", "first_visit_at", "last_visit_at")
+    rows = [
+        {"member_id": member_id, "program_id": plan.program.id, "marketing": plan.standings[member_id].marketing}
+        | {name: getattr(plan.standings[member_id], name) for name in names}
+        for member_id in sorted(member_ids)
+    ]
+    upsert_rows(session, MemberStatistics, rows, key=["member_id"], update=names)
+
+
+def release_due_points(session: Session, now: datetime) -> int:
+    """Make pending points spendable whose time has come, and mark their members' passes; how many members.
+
+    Runs in the scope of all programs, in portions: the caller repeats it until it returns 0.
+    """
+    released = release_pending(session, now)
+    for program_id, member_ids in released.items():
+        passes_changed(session, load_program(session, program_id=program_id), member_ids, now)
+    return sum(len(member_ids) for member_ids in released.values())
