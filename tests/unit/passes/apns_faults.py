@@ -9,6 +9,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class FaultyApns:
     context: ssl.SSLContext
     decide: Callable[[str, int], Answer]
     max_streams: int = 100
+    settings_delay_seconds: float = 0.0
     seen: Counter = field(default_factory=Counter)
     headers: list = field(default_factory=list)
     connections: int = 0
@@ -77,6 +79,7 @@ class FaultyApns:
         http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         http.local_settings.update({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: self.max_streams})
         http.initiate_connection()
+        time.sleep(self.settings_delay_seconds)
         try:
             secure.sendall(http.data_to_send())
             while data := secure.recv(65536):

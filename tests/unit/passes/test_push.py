@@ -249,10 +249,14 @@ def test_a_connection_gone_silent_is_replaced(tls, files):
 
 
 def test_a_fresh_connection_is_tried_with_one_push_first(tls, files):
-    """A server that takes three at a time refuses none, because its limit is known before the rush."""
-    with FaultyApns(tls, lambda token, times: OK, max_streams=3) as server, sender(server.url, files) as apns:
+    """A server that takes three at a time and is slow to say so gets no rush that it must refuse."""
+    with (
+        FaultyApns(tls, lambda token, times: OK, max_streams=3, settings_delay_seconds=0.1) as server,
+        sender(server.url, files) as apns,
+    ):
         outcomes = apns.push(tokens(100))
     assert verdicts(outcomes) == {PushVerdict.ACCEPTED: 100}
+    assert server.connections == 1
     assert server.seen == dict.fromkeys(tokens(100), 1)
 
 
