@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ DEFINITIONS_MAX: Final = 64
 """How many definitions a process keeps in memory."""
 PARAMETERS_MAX: Final = 5_000
 """How many values go into one ``IN``; SQLite takes 32,766 and PostgreSQL 65,535."""
+
+_Value = TypeVar("_Value")
 
 
 class DefinitionCache:
@@ -191,7 +193,7 @@ def _table(model: type[SQLModel]) -> sa.Table:
     return table
 
 
-def parts(values: Iterable[str]) -> Iterator[list[str]]:
+def parts(values: Iterable[_Value]) -> Iterator[list[_Value]]:
     """The different values, in lists that are short enough for one statement."""
     unique = list(dict.fromkeys(values))
     for start in range(0, len(unique), PARAMETERS_MAX):
