@@ -6,6 +6,7 @@ What a good server does is checked against nghttpd; this one only adds the fault
 from __future__ import annotations
 
 import json
+import select
 import socket
 import ssl
 import threading
@@ -83,7 +84,7 @@ class FaultyApns:
         time.sleep(self.settings_delay_seconds)
         try:
             secure.sendall(http.data_to_send())
-            while data := secure.recv(65536):
+            while data := _read_all_there_is(secure):
                 going_on = self._react(http, data)
                 secure.sendall(http.data_to_send())
                 if not going_on:
@@ -130,6 +131,17 @@ class FaultyApns:
             http.send_headers(stream, [(":status", str(status))], end_stream=body is None)
             if body is not None:
                 http.send_data(stream, json.dumps(body).encode(), end_stream=True)
+
+
+def _read_all_there_is(connection: ssl.SSLSocket) -> bytes:
+    """Return what came in one rush: clients put each request into a TLS record of its own."""
+    data = connection.recv(65536)
+    while data and (connection.pending() or select.select([connection], [], [], 0.005)[0]):
+        more = connection.recv(65536)
+        if not more:
+            break
+        data += more
+    return data
 
 
 def _linger(connection: ssl.SSLSocket) -> None:
