@@ -55,12 +55,12 @@ def pass_by_serial(session: Session, wallet: str, serial: str) -> IssuedPass | N
 
 
 def pass_of_member(session: Session, member_id: UUID, wallet: str) -> IssuedPass | None:
-    """The pass of the member's newest card that is not blocked."""
+    """The pass of the member's card: the oldest that is not blocked."""
     return session.exec(
         select(IssuedPass)
         .join(Card, col(Card.id) == col(IssuedPass.card_id))
         .where(IssuedPass.member_id == member_id, IssuedPass.wallet == wallet, col(Card.blocked_at).is_(None))
-        .order_by(col(Card.created_at).desc(), col(Card.id).desc())
+        .order_by(col(Card.created_at), col(Card.id))
         .limit(1)
     ).one_or_none()
 

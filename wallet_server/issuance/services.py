@@ -28,6 +28,7 @@ PASS_CHANGED: Final = "pass.changed"  # noqa: S105 - a topic, not a password
 PUSH_QUEUE: Final = "push"
 PASSES_PER_ROW_MAX: Final = 200
 MEMBERS_PER_STATEMENT_MAX: Final = 5_000
+CALLBACKS_PRUNED_MAX: Final = 5_000
 SERIAL_BYTES: Final = 16
 WALLETS: Final = ("apple", "google")
 
@@ -376,9 +377,13 @@ def google_event(session: Session, serial: str, *, saved: bool, nonce: str, now:
     return True
 
 
-def prune_callbacks(session: Session, before: datetime) -> None:
-    """Forget messages of Google's that are too old to be repeated."""
-    session.execute(
-        sa.delete(GoogleCallback).where(col(GoogleCallback.received_at) < before),
+def prune_callbacks(session: Session, before: datetime) -> int:
+    """Forget messages of Google's that are too old to be repeated, at most 5,000 at once; how many."""
+    old = (
+        sa.select(col(GoogleCallback.nonce)).where(col(GoogleCallback.received_at) < before).limit(CALLBACKS_PRUNED_MAX)
+    )
+    forgotten = session.execute(
+        sa.delete(GoogleCallback).where(col(GoogleCallback.nonce).in_(old)).returning(col(GoogleCallback.nonce)),
         execution_options={"synchronize_session": False},
     )
+    return len(forgotten.all())

@@ -238,15 +238,24 @@ def back_off(attempts: int, jitter: float) -> timedelta:
     return longest * (0.5 + 0.5 * jitter)
 
 
+def _poison(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        col(OutboxRow.state) == "leased",
+        col(OutboxRow.lease_until) < now,
+        col(OutboxRow.lapses) >= LAPSES_MAX - 1,
+    )
+
+
+def has_poison(session: Session, now: datetime) -> bool:
+    """Whether :func:`bury` would find anything; a read."""
+    return session.scalar(sa.select(sa.select(col(OutboxRow.id)).where(_poison(now)).exists())) or False
+
+
 def bury(session: Session, now: datetime) -> list[int]:
     """Mark rows on which a worker died three times as failed, so that they take no fourth one; their ids."""
     buried = session.execute(
         sa.update(OutboxRow)
-        .where(
-            col(OutboxRow.state) == "leased",
-            col(OutboxRow.lease_until) < now,
-            col(OutboxRow.lapses) >= LAPSES_MAX - 1,
-        )
+        .where(_poison(now))
         .values(state="failed", finished_at=now, error=f"poison: {LAPSES_MAX} workers died on it")
         .returning(col(OutboxRow.id)),
         execution_options={"synchronize_session": False},

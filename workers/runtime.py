@@ -1,0 +1,70 @@
+"""What a worker process holds: the server's context and one open line to each wallet."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from passes.apple.push import ApnsSender, PushOutcome
+from wallet_server.context import ServerContext
+from wallet_server.errors import ConfigurationError
+from wallet_server.issuance.content import CardState
+from wallet_server.programs.definition import ProgramDefinition
+
+
+class Pusher(Protocol):
+    """Apple's push service, seen from here: :class:`passes.apple.push.ApnsSender`, or a test's own."""
+
+    def push(self, tokens: Sequence[str], *, deadline_seconds: float = ...) -> list[PushOutcome]:
+        """Push to every token; one outcome for each."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class GoogleCards(Protocol):
+    """Google Wallet, seen from here: :class:`wallet_server.issuance.google.GoogleWallet`, or a test's own."""
+
+    def put(self, program: ProgramDefinition, state: CardState, *, page_url: str) -> None:
+        """Bring one card at Google to this state."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One worker process. ``chance`` spreads retries; it decides nothing else."""
+
+    context: ServerContext
+    pusher: Pusher
+    google: GoogleCards | None
+    chance: random.Random = field(default_factory=random.Random)
+
+    def close(self) -> None:
+        """Hang up."""
+        self.pusher.close()
+        if self.google is not None:
+            self.google.close()
+        self.context.engine.dispose()
+
+
+def make_runtime(context: ServerContext) -> Runtime:
+    """Prepare the lines to the wallets; nothing is sent before the first push.
+
+    Raises :class:`ConfigurationError` for an address that cannot be one of a push service.
+    """
+    signer = context.wallets.signer
+    try:
+        pusher = ApnsSender(
+            context.wallets.apns.url,
+            certificate_pem=signer.client_certificate_pem(),
+            key_pem=signer.client_key_pem(),
+            topic=signer.pass_type_id,
+            ca_file=context.wallets.apns.ca_file,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"WALLET_APNS_URL: {error}") from error
+    return Runtime(context=context, pusher=pusher, google=None)

@@ -1,0 +1,118 @@
+"""What is due by the clock. Every task may run twice, or in two processes: the database decides what is left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from wallet_server.campaigns.services import fail_given_up
+from wallet_server.context import ServerContext
+from wallet_server.db import ALL_PROGRAMS, transaction
+from wallet_server.idempotency.services import prune as prune_idempotency_keys
+from wallet_server.issuance.services import passes_changed, prune_callbacks
+from wallet_server.ledger.services import release_pending
+from wallet_server.outbox.services import prune as prune_outbox
+from wallet_server.programs.queries import load_program
+
+KEEP_DONE_ROWS: Final = timedelta(days=7)
+KEEP_IDEMPOTENCY_KEYS: Final = timedelta(days=90)
+KEEP_CALLBACKS: Final = timedelta(days=30)
+CERTIFICATE_WARNING: Final = timedelta(days=60)
+CERTIFICATE_ALARM: Final = timedelta(days=7)
+TURNS_MAX: Final = 100
+"""Batches of one task in one go; the rest is done at its next time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something to do every so often; ``every`` is the machine's time."""
+
+    name: str
+    every: timedelta
+    run: Callable[[ServerContext], None]
+
+
+def release_points(context: ServerContext) -> None:
+    """Make pending points spendable whose time has come, and show it on the passes."""
+    for _ in range(TURNS_MAX):
+        now = context.clock.now()
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            released = release_pending(session, now)
+            for program_id, member_ids in released.items():
+                passes_changed(session, load_program(session, program_id=program_id), member_ids, now)
+        if not released:
+            return
+
+
+def fail_lost_recipients(context: ServerContext) -> None:
+    """Say of members whose campaign batch was given up that they were not reached."""
+    with transaction(context.engine, ALL_PROGRAMS) as session:
+        fail_given_up(session, context.clock.now())
+
+
+def prune(context: ServerContext) -> None:
+    """Delete what nobody asks for any more."""
+    now = context.machine_clock.now()
+    for prune_one, before in (
+        (prune_outbox, now - KEEP_DONE_ROWS),
+        (prune_idempotency_keys, now - KEEP_IDEMPOTENCY_KEYS),
+        (prune_callbacks, now - KEEP_CALLBACKS),
+    ):
+        for _ in range(TURNS_MAX):
+            with transaction(context.engine, ALL_PROGRAMS) as session:
+                if not prune_one(session, before):
+                    break
+
+
+def watch_certificate(context: ServerContext) -> None:
+    """Say in the log that Apple's certificate is about to expire, from 60 days before; an alarm from 7."""
+    not_after = context.wallets.signer.not_after
+    left = not_after - context.machine_clock.now()
+    log = structlog.get_logger().bind(expires=f"{not_after:%Y-%m-%d}")
+    if left < timedelta(0):
+        log.error("Apple's certificate has expired: passes can neither be added nor updated until it is renewed")
+    elif left < CERTIFICATE_ALARM:
+        log.error("Apple's certificate expires within a week", days=left.days)
+    elif left < CERTIFICATE_WARNING:
+        log.warning("Apple's certificate expires soon", days=left.days)
+
+
+TASKS: Final = (
+    Task("release points", timedelta(seconds=2), release_points),
+    Task("fail lost recipients", timedelta(seconds=10), fail_lost_recipients),
+    Task("prune", timedelta(hours=1), prune),
+    Task("watch certificate", timedelta(hours=12), watch_certificate),
+)
+
+
+@dataclass
+class Scheduler:
+    """The tick: runs each task at its time; one that fails does not stop the others."""
+
+    context: ServerContext
+    monotonic: Callable[[], float]
+    tasks: tuple[Task, ...] = TASKS
+    _due_at: dict[str, float] = field(default_factory=dict, init=False)
+
+    def turn(self) -> None:
+        """Run the tasks that are due."""
+        for task in self.tasks:
+            now = self.monotonic()
+            if now < self._due_at.get(task.name, now):
+                continue
+            self._due_at[task.name] = now + task.every.total_seconds()
+            try:
+                task.run(self.context)
+            except Exception as error:  # noqa: BLE001 - the others must go on, and this one comes again
+                structlog.get_logger().error("a scheduled task failed", task=task.name, exc_info=error)
+
+    def run(self, stop: threading.Event) -> None:
+        """Take turns until ``stop`` is set."""
+        while not stop.is_set():
+            self.turn()
+            stop.wait(0.5)
