@@ -22,6 +22,7 @@ FORM_PARTS_MAX: Final = 500
 DOORS: Final = (
     # Each is a package of wallet_server.web with a function `register(app)` or a `blueprint`.
     "public",
+    "member",
 )
 
 

@@ -11,7 +11,7 @@ from jinja2 import StrictUndefined
 from jinja2_fragments.flask import render_block
 
 from wallet_server.i18n import DEFAULT_LANGUAGE, LANGUAGES, Translator, best_language, localized, translator
-from wallet_server.web import files
+from wallet_server.web import files, wording
 from wallet_server.web.context import server
 from wallet_server.web.security import cookie_name, set_cookie
 
@@ -113,6 +113,12 @@ def _context() -> dict[str, Any]:
         "asset": files.asset_url,
         "sandbox": settings.WALLET_SANDBOX,
         "language_url": _language_url,
+        "entry_reason": wording.entry_reason,
+        "account_name": wording.account_name,
+        "kind_name": wording.kind_name,
+        "role_name": wording.role_name,
+        "signed": wording.signed,
+        "amount_of": wording.amount_of,
     }
 
 

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response
+from flask import Flask
 
-from wallet_server.web.rendering import page
-from wallet_server.web.security import permission
-
-blueprint = Blueprint("public", __name__)
+from wallet_server.web.public import join, pages
 
 
 def register(app: Flask) -> None:
     """Add this door to the application."""
-    app.register_blueprint(blueprint)
-
-
-@blueprint.get("/")
-@permission("public")
-def landing() -> Response:
-    return page("public/landing.html")
+    app.register_blueprint(pages.blueprint)
+    app.register_blueprint(join.blueprint)

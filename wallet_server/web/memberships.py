@@ -1,0 +1,103 @@
+"""What a member has, read once for a page: balance, tier, challenges, vouchers, news."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session
+
+from wallet_server.challenges.progress import ChallengeState
+from wallet_server.challenges.queries import states
+from wallet_server.i18n import LocalizedText
+from wallet_server.ledger.postings import Balance
+from wallet_server.ledger.queries import balance
+from wallet_server.members.models import Card, Member
+from wallet_server.members.queries import cards_of_members
+from wallet_server.notifications.queries import newest
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.file import Challenge, TierLevel
+from wallet_server.programs.queries import product_names
+from wallet_server.rewards.models import Voucher
+from wallet_server.rewards.queries import vouchers
+from wallet_server.rewards.wins import grouped
+from wallet_server.tiers.queries import tiers
+
+STAMPS_DRAWN_MAX = 30
+
+
+@dataclass(frozen=True)
+class ChallengeView:
+    """A challenge with the member's progress; ``reward`` in words of the program."""
+
+    challenge: Challenge
+    state: ChallengeState
+    reward: LocalizedText | str
+
+    @property
+    def as_stamps(self) -> bool:
+        """Whether it is drawn as a stamp card."""
+        return self.challenge.kind == "stamps" and self.state.target <= STAMPS_DRAWN_MAX
+
+
+@dataclass(frozen=True)
+class VoucherView:
+    """A voucher with the product's name by language (or its sku) and its code as people read it."""
+
+    voucher: Voucher
+    product: LocalizedText | str
+    code: str
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether it can be redeemed."""
+        expires_at = self.voucher.expires_at
+        return self.voucher.redeemed_at is None and (expires_at is None or expires_at > now)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Everything that the member's page and the staff's page of a member show."""
+
+    member: Member
+    card: Card | None
+    level: TierLevel | None
+    balance: Balance
+    challenges: tuple[ChallengeView, ...]
+    vouchers: tuple[VoucherView, ...]
+    news: str
+
+    def open_vouchers(self, now: datetime) -> tuple[VoucherView, ...]:
+        """Those that can be redeemed."""
+        return tuple(view for view in self.vouchers if view.is_open(now))
+
+
+def read_membership(session: Session, program: ProgramDefinition, member: Member, now: datetime) -> Membership:
+    """Read all of it in one snapshot, in a constant number of statements."""
+    only = [member.id]
+    found = vouchers(session, only).get(member.id, ())
+    won = {c.reward.voucher.sku for c in program.file.challenges if c.reward.voucher}
+    names = product_names(session, {*won, *(str(voucher.benefit.get("sku", "")) for voucher in found)})
+    code = tiers(session, only).get(member.id)
+    return Membership(
+        member=member,
+        card=cards_of_members(session, only).get(member.id),
+        level=(program.level(code) if code else None) or program.first_level,
+        balance=balance(session, member.id),
+        challenges=tuple(
+            ChallengeView(challenge, state, _reward(challenge, names))
+            for state in states(session, program, only, now).get(member.id, ())
+            if (challenge := program.challenge(state.code)) is not None
+        ),
+        vouchers=tuple(
+            VoucherView(voucher, names.get(sku, sku), grouped(voucher.code))
+            for voucher in found
+            for sku in (str(voucher.benefit.get("sku", "")),)
+        ),
+        news=newest(session, only).get(member.id, ""),
+    )
+
+
+def _reward(challenge: Challenge, names: dict[str, dict[str, str]]) -> LocalizedText | str:
+    if challenge.reward.voucher is None:
+        return ""
+    return names.get(challenge.reward.voucher.sku, challenge.reward.voucher.sku)

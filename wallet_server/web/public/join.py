@@ -1,0 +1,178 @@
+"""Joining: one field, a language, a consent, done; the answer is the member's own page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import phonenumbers
+from flask import Blueprint, Response, abort, redirect, request, url_for
+
+from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.errors import DomainError
+from wallet_server.members.identity import parse_channel, parse_contact
+from wallet_server.members.queries import member_by_referral_code
+from wallet_server.members.services import Enrol, enrol
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.queries import load_program
+from wallet_server.web.context import server
+from wallet_server.web.member.addresses import joined_here, remember_joined, token_of
+from wallet_server.web.public.pages import brand_url
+from wallet_server.web.rendering import language, page, reader
+from wallet_server.web.security import limit_rate, permission
+
+REFERRAL_CODE: Final = re.compile(r"[A-Za-z0-9]{1,16}")
+DEFAULT_CHANNEL: Final = "web"
+# A shop's guests share one address, so the short limit leaves room for a queue of them.
+JOINS_BY_ADDRESS: Final = ("30/minute", "300/hour")
+
+blueprint = Blueprint("join", __name__)
+
+
+@dataclass(frozen=True)
+class JoinForm:
+    """What the person has entered so far, and what the address brought along."""
+
+    contact: str = ""
+    by_email: bool = False
+    marketing: bool = False
+    referral: str = ""
+    outlet: str = ""
+
+
+@blueprint.get("/join/<slug>")
+@blueprint.get("/join/<slug>/<channel>")
+@permission("public")
+def show(slug: str, channel: str = DEFAULT_CHANNEL) -> Response:
+    program = _program(slug, channel)
+    form = JoinForm(
+        by_email=request.args.get("with") == "email",
+        referral=_matching(REFERRAL_CODE, request.args.get("referral", "")),
+        outlet=_known_outlet(program, request.args.get("outlet", "")),
+    )
+    return _form_page(program, channel, form)
+
+
+@blueprint.post("/join/<slug>")
+@blueprint.post("/join/<slug>/<channel>")
+@permission("public")
+def submit(slug: str, channel: str = DEFAULT_CHANNEL) -> Response:
+    program = _program(slug, channel)
+    for limit in JOINS_BY_ADDRESS:
+        limit_rate(f"join:{limit}", limit)
+    contact = request.form.get("contact", "").strip()
+    form = JoinForm(
+        contact=contact[:254],
+        by_email=request.args.get("with") == "email" or "@" in contact,
+        marketing=request.form.get("marketing") == "yes",
+        referral=_matching(REFERRAL_CODE, request.form.get("referral", "")),
+        outlet=_known_outlet(program, request.form.get("outlet", "")),
+    )
+    context = server()
+    try:
+        parsed = parse_contact(contact, program.section.country)
+    except DomainError:
+        return _form_page(program, channel, form, error=_contact_error(form), http_status=422)
+    command = Enrol(
+        phone=parsed.phone,
+        email=parsed.email,
+        language=language() if language() in program.languages else None,
+        channel=channel,
+        outlet=form.outlet or None,
+        referral_code=form.referral or None,
+        marketing=form.marketing,
+    )
+    with transaction(context.engine, program.id) as session:
+        enrolled = enrol(session, program, command, now=context.clock.now(), actor="member")
+        token = token_of(session, enrolled.member_id)
+    if not enrolled.created and joined_here(program) != token:
+        join_url = url_for("join.show", slug=slug, channel=channel)
+        return page(
+            "public/already.html",
+            program_name=program.name(language()),
+            brand_url=brand_url(program),
+            join_url=join_url,
+        )
+    response = redirect(url_for("member.welcome", token=token), 303)
+    assert isinstance(response, Response)
+    remember_joined(response, program.slug, token)
+    return response
+
+
+@blueprint.get("/r/<code>")
+@permission("public")
+def referral(code: str) -> Response:
+    """A friend's link: to the form of the friend's program, with the code kept."""
+    limit_rate("referral", "60/minute")
+    if not REFERRAL_CODE.fullmatch(code):
+        abort(404)
+    with reading(server().engine, ALL_PROGRAMS) as session:
+        friend = member_by_referral_code(session, code)
+        if friend is None:
+            abort(404)
+        program = load_program(session, program_id=friend.program_id)
+    response = redirect(url_for("join.show", slug=program.slug, channel="referral", referral=code), 302)
+    assert isinstance(response, Response)
+    return response
+
+
+def _program(slug: str, channel: str) -> ProgramDefinition:
+    try:
+        parse_channel(channel)
+    except DomainError:
+        abort(404)
+    with reading(server().engine) as session:
+        return load_program(session, slug=slug)
+
+
+def _form_page(
+    program: ProgramDefinition, channel: str, form: JoinForm, *, error: str = "", http_status: int = 200
+) -> Response:
+    kept = {"referral": form.referral, "outlet": form.outlet}
+    kept = {name: value for name, value in kept.items() if value}
+    here = {"slug": program.slug} | ({"channel": channel} if channel != DEFAULT_CHANNEL else {})
+    email = {"with": "email"}
+    joined = joined_here(program)
+    return page(
+        "public/join.html",
+        http_status=http_status,
+        program_name=program.name(language()),
+        first_level=program.first_level,
+        brand_url=brand_url(program),
+        form=form,
+        error=error,
+        invited=bool(form.referral),
+        phone_example=_phone_example(program.section.country or ""),
+        form_url=url_for("join.submit", **here, **(email if form.by_email else {}), **kept),
+        switch_url=url_for("join.show", **here, **({} if form.by_email else email), **kept),
+        joined_url=url_for("member.home", token=joined) if joined else "",
+    )
+
+
+def _contact_error(form: JoinForm) -> str:
+    translate = reader().gettext
+    if not form.contact:
+        return translate("Enter your e-mail address.") if form.by_email else translate("Enter your phone number.")
+    if form.by_email:
+        return translate("This is not a complete e-mail address.")
+    return translate("This is not a complete phone number.")
+
+
+def _known_outlet(program: ProgramDefinition, code: str) -> str:
+    return code if code in program.outlets else ""
+
+
+def _matching(pattern: re.Pattern[str], text: str) -> str:
+    return text if pattern.fullmatch(text) else ""
+
+
+@lru_cache(maxsize=300)
+def _phone_example(country: str) -> str:
+    """A mobile number as people of the country write it."""
+    kind = phonenumbers.PhoneNumberType.MOBILE
+    number = phonenumbers.example_number_for_type(country, kind) if country else None
+    if number is None:
+        return ""
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
