@@ -18,6 +18,7 @@ class StaffUser(SQLModel, table=True):
     id: UUID = Field(default_factory=new_id, primary_key=True)
     email: str = Field(max_length=254, unique=True, description="Lower case.")
     password_hash: str = Field(max_length=200, description="argon2id.")
+    password_is_temporary: bool = Field(default=False, description="Made by us and shown to somebody else too.")
     language: str | None = Field(default=None, max_length=8)
     created_at: datetime = Field(sa_type=UTCDateTime)
     disabled_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
@@ -53,6 +54,21 @@ class StaffSession(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     user_agent: str = Field(default="", max_length=300)
     address: str = Field(default="", max_length=64)
+
+
+class LoginAttempt(SQLModel, table=True):
+    """One try to sign in that was looked at; the limits count these rows, so a restart does not reset them."""
+
+    __tablename__ = "login_attempt"
+    __table_args__ = (
+        sa.Index("ix_login_attempt_email_at", "email", "at"),
+        sa.Index("ix_login_attempt_address_at", "address", "at"),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    email: str = Field(max_length=254)
+    address: str = Field(default="", max_length=64)
+    at: datetime = Field(sa_type=UTCDateTime)
 
 
 class AuditRecord(SQLModel, table=True):

@@ -40,6 +40,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("nonce", name=op.f("pk_google_callback")),
     )
     op.create_table(
+        "login_attempt",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("email", sa.String(length=254), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_login_attempt")),
+    )
+    with op.batch_alter_table("login_attempt", schema=None) as batch_op:
+        batch_op.create_index("ix_login_attempt_address_at", ["address", "at"], unique=False)
+        batch_op.create_index("ix_login_attempt_email_at", ["email", "at"], unique=False)
+
+    op.create_table(
         "program",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("slug", sa.String(length=63), nullable=False),
@@ -54,6 +66,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("email", sa.String(length=254), nullable=False),
         sa.Column("password_hash", sa.String(length=200), nullable=False),
+        sa.Column("password_is_temporary", sa.Boolean(), nullable=False),
         sa.Column("language", sa.String(length=8), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
@@ -923,6 +936,11 @@ def downgrade() -> None:
     op.drop_table("update_tag")
     op.drop_table("staff_user")
     op.drop_table("program")
+    with op.batch_alter_table("login_attempt", schema=None) as batch_op:
+        batch_op.drop_index("ix_login_attempt_email_at")
+        batch_op.drop_index("ix_login_attempt_address_at")
+
+    op.drop_table("login_attempt")
     op.drop_table("google_callback")
     with op.batch_alter_table("device", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_device_push_token"))
