@@ -30,6 +30,7 @@ RECORD_LINES_MAX: Final = 20
 COLUMNS_MAX: Final = 64
 PARQUET_BATCH_ROWS: Final = 8_192
 _DELIMITERS: Final = (",", ";", "\t")
+_OPEN_QUOTE: Final = "a quote is opened and not closed"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -167,7 +168,7 @@ class _Lines:
 
     def __next__(self) -> str:
         if len(self.taken) >= RECORD_LINES_MAX:
-            raise _UnreadableLineError("", "a quote is opened and not closed")
+            raise _UnreadableLineError("", _OPEN_QUOTE)
         line = self._waiting.popleft() if self._waiting else self._read()
         self.taken.append(line)
         if isinstance(line, _UnreadableLineError):
@@ -249,13 +250,14 @@ def _csv_records(lines: _Lines, delimiter: str, width: int, chosen: Sequence[int
             return
         except _UnreadableLineError as error:
             first = lines.give_back()
-            problem = first.problem if isinstance(first, _UnreadableLineError) else "a quote is opened and not closed"
+            problem = first.problem if isinstance(first, _UnreadableLineError) else _OPEN_QUOTE
             text = first if isinstance(first, str) else first.text
             yield Record(number, ordered(_split(text or error.text, delimiter)), problem)
             continue
         except csv.Error as error:
             first = lines.give_back()
-            yield Record(number, ordered(_split(str(first), delimiter)), f"not a line of CSV: {error}")
+            problem = _OPEN_QUOTE if "unexpected end" in str(error) else f"not a line of CSV: {error}"
+            yield Record(number, ordered(_split(str(first), delimiter)), problem)
             continue
         lines.finish_record()
         if not values:

@@ -39,10 +39,11 @@ SHOWN_REFUSALS_MAX: Final = 50
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: ``position`` of ``total`` bytes (CSV) or rows (Parquet) of the file."""
+    """Where a run is: ``position`` of ``total`` bytes (CSV) or rows (Parquet); ``items`` are this run's own."""
 
     position: int
     total: int
+    items: int
     place: Place
 
 
@@ -118,7 +119,7 @@ def run(
                 place, outcome = this.take(place, batch, refusal_file)
                 shown += outcome.refusals[: SHOWN_REFUSALS_MAX - len(shown)]
                 items += len(batch.items) + batch.refused
-                on_progress(Progress(table.position, table.total, place))
+                on_progress(Progress(table.position, table.total, items, place))
             place = this.finish(place)
     return Summary(
         place=place,
