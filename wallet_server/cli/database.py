@@ -9,9 +9,12 @@ import click
 import sqlalchemy as sa
 
 from wallet_server import migrations
-from wallet_server.db import create_engine
+from wallet_server.db import create_engine, to_json
 from wallet_server.errors import ConfigurationError
 from wallet_server.settings import load_settings
+from wallet_server.verification import Report, run_checks
+
+ROWS_SHOWN_MAX = 5
 
 
 @click.command()
@@ -40,3 +43,31 @@ def _check() -> None:
     if found:
         raise ConfigurationError("the migrations and the tables differ:\n" + "\n".join(found))
     click.echo("migrations are complete")
+
+
+@click.command()
+@click.option("--program", "slug", help="Check one program only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def verify(slug: str | None, as_json: bool) -> None:
+    """Check every invariant of the stored data; exit code 0 only if all hold."""
+    engine = create_engine(load_settings().database_url)
+    migrations.require_head(engine)
+    report = run_checks(engine, slug)
+    if as_json:
+        click.echo(to_json(report.as_dict()))
+    else:
+        _print_report(report)
+    if report.violations:
+        raise SystemExit(1)
+
+
+def _print_report(report: Report) -> None:
+    for check in report.checks:
+        broken = [violation for violation in report.violations if violation.check == check.name]
+        mark = click.style("broken", fg="red") if broken else click.style("holds ", fg="green")
+        click.echo(f"  {mark} {check.name:<28} {check.summary}")
+        for violation in broken[:ROWS_SHOWN_MAX]:
+            click.echo(f"         {violation.row}: {violation.detail}")
+        if len(broken) > ROWS_SHOWN_MAX:
+            click.echo(f"         … and {len(broken) - ROWS_SHOWN_MAX} more")
+    click.echo(f"{len(report.checks)} invariants checked, {len(report.violations)} violations, {report.seconds:.1f} s")

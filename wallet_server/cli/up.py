@@ -24,6 +24,7 @@ from wallet_server import migrations
 from wallet_server.context import make_context
 from wallet_server.embedded import answers, valkey_command
 from wallet_server.errors import ConfigurationError
+from wallet_server.sandbox import setup as sandbox_setup
 from wallet_server.settings import Settings, load_settings
 from wallet_server.supervisor import Part, Supervisor
 
@@ -70,9 +71,7 @@ def _start(
 ) -> demo_program.Logins | None:
     """Start the parts in order; each is ready before the next begins."""
     if settings.WALLET_SANDBOX:
-        from wallet_server.sandbox.setup import command, is_ready, prepare
-
-        settings = prepare(settings)
+        settings = sandbox_setup.prepare(settings)
     if not settings.REDIS_URL:
         socket_path = runtime / "valkey.sock"
         settings = settings.model_copy(update={"REDIS_URL": f"unix://{socket_path}?db=0"})
@@ -93,8 +92,8 @@ def _start(
 
     if settings.WALLET_SANDBOX:
         _step("simulated phones")
-        sandbox = command(settings)
-        supervisor.start(Part("sandbox", sandbox, environment, is_ready=lambda: is_ready(settings)))
+        sandbox = sandbox_setup.command(settings)
+        supervisor.start(Part("sandbox", sandbox, environment, is_ready=lambda: sandbox_setup.is_ready(settings)))
     _step("web server, workers, dispatcher, tick")
     this = [sys.executable, "-m", "wallet_server"]
     address = f"http://{_reachable(host)}:{port}"
