@@ -27,6 +27,8 @@ _numbers = itertools.count(1)
 
 def publish(session: Session, now: datetime, slug: str = "cafe-ohrid", **sections: Any) -> ProgramDefinition:
     """Apply the café's file, some sections replaced, in a session over all programs."""
+    if "challenges" in sections:
+        sections = {"pass": {}, **sections}  # the café's pass draws the stamps of a challenge that is gone then
     document = program_file(**sections)
     document["program"] = {**document["program"], "slug": slug}
     applied = apply_program(session, ProgramFile.model_validate(document), now=now, actor="test")

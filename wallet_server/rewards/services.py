@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from wallet_server.db import insert_rows, new_id
 from wallet_server.errors import DomainError, NotFoundError
+from wallet_server.i18n import localized
 from wallet_server.ledger.postings import Movement, earn
 from wallet_server.ledger.services import post
 from wallet_server.programs.definition import ProgramDefinition
@@ -43,12 +44,11 @@ def grant(session: Session, program: ProgramDefinition, completions: Sequence[Co
             vouchers.append(row)
             won.append(_won(completion, voucher_code=str(row["code"])))
         if challenge.reward.points is not None:
-            name = challenge.name.get(program.default_language) or challenge.code
             movements.append(
                 earn(
                     completion.member_id,
                     challenge.reward.points,
-                    reason=name,
+                    reason=localized(challenge.name, program.default_language, program.languages),
                     occurred_at=now,
                     kind="reward",
                     purchase_id=completion.purchase_id,
