@@ -57,6 +57,8 @@ class StaffIdentity:
     session_id: UUID
     roles: Mapping[UUID, str]
     password_is_temporary: bool = False
+    seen_at: datetime | None = None
+    """When the session was last noted to be in use."""
 
     @property
     def actor(self) -> str:
@@ -167,10 +169,11 @@ def change_password(
         )
 
 
-def session_of_token(session: Session, token: str, now: datetime) -> StaffIdentity | None:
+def session_of_token(session: Session, token: str, now: datetime, *, note: bool = True) -> StaffIdentity | None:
     """Who holds a session's token; ``None`` for a forged, ended or expired one.
 
-    Needs a writing session over all programs: it notes, at most once a minute, that the session is in use.
+    Notes, at most once a minute, that the session is in use, and needs a writing session over all programs
+    for that; with ``note=False`` it only reads (see :func:`note_is_due`).
     """
     found = session.exec(
         select(StaffSession, StaffUser)
@@ -186,7 +189,7 @@ def session_of_token(session: Session, token: str, now: datetime) -> StaffIdenti
     if found is None:
         return None
     row, user = found
-    if now - row.seen_at >= SEEN_EVERY:
+    if note and now - row.seen_at >= SEEN_EVERY:
         session.execute(sa.update(StaffSession).where(col(StaffSession.id) == row.id).values(seen_at=now))
     roles = session.execute(
         sa.select(col(StaffRole.program_id), col(StaffRole.role)).where(col(StaffRole.staff_id) == user.id)
@@ -198,7 +201,13 @@ def session_of_token(session: Session, token: str, now: datetime) -> StaffIdenti
         session_id=row.id,
         roles=dict(roles.all()),
         password_is_temporary=user.password_is_temporary,
+        seen_at=row.seen_at,
     )
+
+
+def note_is_due(identity: StaffIdentity, now: datetime) -> bool:
+    """Whether :func:`session_of_token` would have something to note."""
+    return identity.seen_at is None or now - identity.seen_at >= SEEN_EVERY
 
 
 def sign_out(session: Session, token: str, now: datetime) -> None:

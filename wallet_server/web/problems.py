@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -69,7 +70,7 @@ def problem(code: str, detail: str, status: int, **extra: Any) -> Response:
         "detail": detail,
     }
     response = Response(to_json(body), status=status, content_type=PROBLEM_TYPE)
-    _set_retry_after(response, extra.get("retry_after"))
+    _set_retry_after(response, extra)
     return response
 
 
@@ -91,7 +92,7 @@ def refusal(code: str, detail: str, status: int, **extra: Any) -> Response:
         explanation=EXPLANATIONS[kind],
         incident=extra.get("incident"),
     )
-    _set_retry_after(response, extra.get("retry_after"))
+    _set_retry_after(response, extra)
     return response
 
 
@@ -143,6 +144,7 @@ def _on_exception(error: Exception) -> Response:
     return refusal("internal", "something went wrong on our side", 500, incident=incident)
 
 
-def _set_retry_after(response: Response, seconds: Any) -> None:
+def _set_retry_after(response: Response, extra: Mapping[str, Any]) -> None:
+    seconds = extra.get("retry_after", extra.get("retry_after_seconds"))
     if seconds is not None:
         response.headers["Retry-After"] = str(seconds)
