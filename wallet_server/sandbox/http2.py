@@ -78,7 +78,8 @@ class Http2Server:
         try:
             tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
             shown = tls.getpeercert(binary_form=True)
-            if tls.selected_alpn_protocol() != "h2" or shown is None:
+            # Apple also serves clients that negotiate nothing, as aioapns does: HTTP/2 is all there is.
+            if tls.selected_alpn_protocol() not in ("h2", None) or shown is None:
                 return
             certificate = x509.load_der_x509_certificate(shown)
             connection = _Connection(self._handler, certificate, writer, self._streams_max)
