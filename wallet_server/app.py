@@ -23,6 +23,7 @@ DOORS: Final = (
     # Each is a package of wallet_server.web with a function `register(app)` or a `blueprint`.
     "public",
     "member",
+    "wallet_api",
 )
 
 

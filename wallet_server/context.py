@@ -9,6 +9,7 @@ from sqlalchemy.engine import Engine
 from wallet_server.clock import Clock, SandboxClock, SystemClock
 from wallet_server.db import create_engine
 from wallet_server.issuance.credentials import Wallets, load_wallets
+from wallet_server.issuance.press import PassPress
 from wallet_server.settings import Settings
 from wallet_server.tokens import TokenMint
 
@@ -25,6 +26,7 @@ class ServerContext:
     """The real time: signatures and certificates are judged by other people's clocks."""
     mint: TokenMint
     wallets: Wallets
+    press: PassPress
 
     @property
     def apple_url(self) -> str:
@@ -40,11 +42,14 @@ def make_context(settings: Settings, *, pool_size: int = 5) -> ServerContext:
     """
     machine_clock = SystemClock()
     engine = create_engine(settings.database_url, pool_size=pool_size)
+    wallets = load_wallets(settings, machine_clock.now())
     return ServerContext(
         settings=settings,
         engine=engine,
         clock=SandboxClock(engine) if settings.WALLET_SANDBOX else machine_clock,
         machine_clock=machine_clock,
         mint=TokenMint(settings.WALLET_SECRET_KEY),
-        wallets=load_wallets(settings, machine_clock.now()),
+        wallets=wallets,
+        # Without a certificate authority's name there is no https: the simulator takes http, iPhones do not.
+        press=PassPress(wallets.signer, allow_http=wallets.development),
     )

@@ -1,0 +1,85 @@
+"""Print passes: content, pictures and signature become one file; what was printed last is kept.
+
+Signing is the dear part, and the same version is asked for again by every retry of a phone. Nothing here
+reads or writes anything but its own memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+from zoneinfo import ZoneInfo
+
+from passes.apple.bundle import signed_pass
+from passes.apple.signing import Signer
+from passes.content import PassImages
+from wallet_server.issuance.content import CardLinks, CardState, colors, pass_content, stamps
+from wallet_server.issuance.pictures import draw
+from wallet_server.programs.definition import ProgramDefinition
+
+PASSES_KEPT: Final = 256
+PICTURES_KEPT: Final = 64
+
+Value = TypeVar("Value")
+
+
+class Kept(Generic[Value]):
+    """The values used last, at most ``limit``; safe for threads. Two threads may make the same one at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The kept value, or a new one."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._limit:
+                self._values.popitem(last=False)
+        return value
+
+
+class PassPress:
+    """Prints passes with one certificate. ``allow_http``: for the simulator, which has no certificate authority."""
+
+    def __init__(self, signer: Signer, *, allow_http: bool) -> None:
+        self._signer = signer
+        self._allow_http = allow_http
+        self._passes: Kept[bytes] = Kept(PASSES_KEPT)
+        self._pictures: Kept[PassImages] = Kept(PICTURES_KEPT)
+
+    def pkpass(
+        self, program: ProgramDefinition, state: CardState, links: CardLinks, *, now: datetime, signed_at: datetime
+    ) -> bytes:
+        """The signed pass. ``now`` is the business time, ``signed_at`` the machine's.
+
+        Raises :class:`passes.apple.signing.CertificateProblem` once the certificate has expired, also for a
+        pass that was printed before: phones would refuse it.
+        """
+        self._signer.check(signed_at)
+        # The day is part of the key: windows of challenges turn and vouchers end without a new version.
+        today = now.astimezone(ZoneInfo(program.time_zone)).date()
+        generations = (state.token_generation, state.member_token_generation)
+        key = (state.pass_id, state.version, generations, program.version, state.language, today)
+
+        def make() -> bytes:
+            content = pass_content(program, state, links, self.pictures(program, state))
+            return signed_pass(content, self._signer, now=signed_at, allow_http=self._allow_http)
+
+        return self._passes.get(key, make)
+
+    def pictures(self, program: ProgramDefinition, state: CardState) -> PassImages:
+        """Icon, logo and strip of a card."""
+        language = state.language if state.language in program.languages else program.default_language
+        name, look = program.name(language), colors(program, state.tier)
+        stamped = stamps(program, state.challenges)
+        return self._pictures.get((name, look, stamped), lambda: draw(name, look, stamped))

@@ -1,0 +1,23 @@
+"""The wallets' door: Apple's web service, downloads of passes, Google's save links and callbacks.
+
+``apple`` is what iPhones call, ``downloads`` what a member's browser calls, ``google`` what Google calls. No
+caller here has a cookie: phones prove themselves with the pass's token, members with their page's address,
+Google with a signature.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from wallet_server.web.security import door_permission
+from wallet_server.web.wallet_api import apple, downloads
+from wallet_server.web.wallet_api.middleware import MergeSlashes
+
+
+def register(app: Flask) -> None:
+    """Open the door."""
+    door_permission(apple.blueprint, "pass token")
+    app.register_blueprint(apple.blueprint)
+    door_permission(downloads.blueprint, "address")
+    app.register_blueprint(downloads.blueprint)
+    app.wsgi_app = MergeSlashes(app.wsgi_app)  # type: ignore[method-assign]
