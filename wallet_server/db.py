@@ -291,7 +291,8 @@ def set_scope(session: Session, scope: Scope) -> None:
 def insert_rows(session: Session, model: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert many rows in one statement; ``rows`` name every column that has no server default."""
     if rows:
-        session.execute(sa.insert(model), list(rows))
+        # Without render_nulls, rows with other Nones are other statements, and a batch falls into single rows.
+        session.execute(sa.insert(model), list(rows), execution_options={"render_nulls": True})
 
 
 def upsert_rows(

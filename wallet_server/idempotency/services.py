@@ -65,7 +65,7 @@ def is_key(key: str) -> bool:
     return 1 <= len(key) <= KEY_MAX and all("!" <= character <= "~" for character in key)
 
 
-def answer_once(
+def answer_once(  # noqa: PLR0917 - who, under which key, what: read in this order
     engine: Engine,
     program_id: UUID,
     client: str,

@@ -6,7 +6,8 @@ fixed handful of statements: read what is needed, compute in memory in the given
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -17,7 +18,7 @@ from sqlmodel import Session
 
 from wallet_server.challenges import services as challenges
 from wallet_server.challenges.progress import ChallengeState
-from wallet_server.db import ALL_PROGRAMS, insert_rows, upsert_rows
+from wallet_server.db import ALL_PROGRAMS, insert_rows, set_scope, upsert_rows
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.postings import Balance
@@ -95,6 +96,11 @@ def quote_purchase(session: Session, program: ProgramDefinition, command: Record
 
     Raises as :func:`record_purchase` does, except for ``duplicate_receipt``.
     """
+    with _scoped(session, program):
+        return _quote(session, program, command, now)
+
+
+def _quote(session: Session, program: ProgramDefinition, command: RecordPurchase, now: datetime) -> Quoted:
     check(command, now=now, source="till", needs_receipt_id=False)
     cards = cards_by_number(session, program.id, [command.card_number])
     card = _card(cards, command.card_number)
@@ -105,7 +111,7 @@ def quote_purchase(session: Session, program: ProgramDefinition, command: Record
         "",
         {card.member_id: Balance()} | read_balances(session, [card.member_id]),
         read_standings(session, [card.member_id]),
-        _categories(session, program, [command]),
+        _categories(session, [command]),
     )
     made = plan.quote(command, card)
     return Quoted(card.member_id, made, spendable_at(program, command.occurred_at, now))
@@ -147,8 +153,21 @@ def record_purchases(
     recorded; with ``"raise"`` the first refusal is raised and the caller rolls everything back.
     """
     assert len(commands) <= BATCH_MAX, f"{len(commands)} purchases were to be recorded at once"
-    assert session.info.get("scope") in (ALL_PROGRAMS, program.id), "the session works for another program"
-    batch = _Batch(commands, on_error == "raise")
+    with _scoped(session, program):
+        batch = _Batch(commands, on_error == "raise")
+        return _record(session, program, batch, now=now, source=source, recorded_by=recorded_by)
+
+
+def _record(
+    session: Session,
+    program: ProgramDefinition,
+    batch: _Batch,
+    *,
+    now: datetime,
+    source: Source,
+    recorded_by: str,
+) -> list[Recorded | DomainError]:
+    commands = batch.commands
     for index, command in enumerate(commands):
         try:
             check(command, now=now, source=source)
@@ -158,7 +177,7 @@ def record_purchases(
     member_ids = {cards[command.card_number].member_id for _index, command in batch.accepted()}
     locked = lock_balances(session, member_ids)
     standings = read_standings(session, member_ids)
-    categories = _categories(session, program, [command for _index, command in batch.accepted()])
+    categories = _categories(session, [command for _index, command in batch.accepted()])
     refused_before = dict(batch.refused)
     for _attempt in range(_OVERTAKEN_MAX):
         batch.refused = dict(refused_before)
@@ -176,6 +195,18 @@ def record_purchases(
         batch.refused[index] if index in batch.refused else results[planned[index].purchase_id]
         for index in range(len(commands))
     ]
+
+
+@contextmanager
+def _scoped(session: Session, program: ProgramDefinition) -> Iterator[None]:
+    """Narrow a session over all programs to this one: a sku means something else in each."""
+    before = session.info.get("scope")
+    assert before in (ALL_PROGRAMS, program.id), "the session works for another program"
+    set_scope(session, program.id)
+    try:
+        yield
+    finally:
+        set_scope(session, before)
 
 
 def _card(cards: Mapping[str, CardRow], number: str) -> CardRow:
@@ -198,10 +229,7 @@ def _find_cards(session: Session, program: ProgramDefinition, batch: _Batch) -> 
     return cards
 
 
-def _categories(
-    session: Session, program: ProgramDefinition, commands: Sequence[RecordPurchase]
-) -> dict[str, str | None]:
-    assert session.info.get("scope") in (ALL_PROGRAMS, program.id)
+def _categories(session: Session, commands: Sequence[RecordPurchase]) -> dict[str, str | None]:
     skus = {line.sku for command in commands for line in command.lines if line.sku and line.category is None}
     return categories_of_skus(session, skus) if skus else {}
 

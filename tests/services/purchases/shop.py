@@ -1,0 +1,97 @@
+"""A café with members, for tests of what happens at its tills."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.engine import Engine
+
+from tests.conftest import NOW
+from tests.factories import program_file
+from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.errors import DomainError
+from wallet_server.ledger.postings import Balance
+from wallet_server.ledger.queries import balance
+from wallet_server.members.services import Enrol, Enrolled, enrol_many
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.queries import load_program
+from wallet_server.programs.services import apply_program
+from wallet_server.purchases.commands import LineInput, RecordPurchase, Source
+from wallet_server.purchases.services import Recorded, record_purchases
+
+PRICE = 30_000
+
+
+@dataclass
+class Shop:
+    """A program in a database, and what a test does with it."""
+
+    engine: Engine
+    program: ProgramDefinition
+    members: list[Enrolled]
+
+    @property
+    def card(self) -> str:
+        return self.members[0].card_number
+
+    @property
+    def member_id(self) -> UUID:
+        return self.members[0].member_id
+
+    def record(self, *commands: RecordPurchase, now: datetime = NOW, source: Source = "till") -> list[Recorded]:
+        with transaction(self.engine, self.program.id) as session:
+            results = record_purchases(session, self.program, commands, now=now, source=source, recorded_by="key:test")
+        assert all(isinstance(result, Recorded) for result in results)
+        return results
+
+    def try_to_record(
+        self, commands: Sequence[RecordPurchase], now: datetime = NOW, source: Source = "import"
+    ) -> list[Recorded | DomainError]:
+        with transaction(self.engine, self.program.id) as session:
+            return record_purchases(
+                session,
+                self.program,
+                commands,
+                now=now,
+                source=source,
+                recorded_by="key:test",
+                on_error="return",
+            )
+
+    def balance(self, member_id: UUID | None = None) -> Balance:
+        with reading(self.engine, self.program.id) as session:
+            return balance(session, member_id or self.member_id)
+
+
+def open_shop(engine: Engine, *, members: int = 1, points: dict[str, Any] | None = None, **sections: Any) -> Shop:
+    """The café of ``tests.factories`` with these points settings and sections, and some members."""
+    file = program_file(**sections)
+    if points:
+        file["program"] = {**file["program"], "points": {**file["program"]["points"], **points}}
+    with transaction(engine, ALL_PROGRAMS) as session:
+        applied = apply_program(session, ProgramFile.model_validate(file), now=NOW, actor="test")
+        program = load_program(session, program_id=applied.program_id)
+    with transaction(engine, program.id) as session:
+        people = [Enrol(email=f"person{number}@example.com", channel="till") for number in range(members)]
+        enrolled = enrol_many(session, program, people, now=NOW, actor="test")
+    return Shop(engine, program, enrolled)
+
+
+def purchase(card: str, receipt_id: str, *amounts_minor: int, **values: Any) -> RecordPurchase:
+    """A receipt with one unit a line at these prices (300.00 if none is given)."""
+    lines = tuple(LineInput(None, None, 1000, amount) for amount in amounts_minor or (PRICE,))
+    return RecordPurchase(
+        **{
+            "receipt_id": receipt_id,
+            "card_number": card,
+            "outlet": "A",
+            "occurred_at": NOW,
+            "lines": lines,
+            **values,
+        }
+    )
