@@ -27,14 +27,17 @@ def valkey_binary() -> str:
 
 
 def valkey_command(data: Path, socket_path: Path) -> list[str]:
-    """The command line: every write goes to the append-only file; memory is never taken by dropping keys."""
+    """The command line: every write goes to the append-only file; memory is never taken by dropping keys.
+
+    It logs to ``valkey.log`` in its folder: it has advice for administrators at every start.
+    """
     if len(str(socket_path).encode()) > SOCKET_PATH_MAX:
         raise ConfigurationError(f"the socket's path {socket_path} is longer than {SOCKET_PATH_MAX} bytes")
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return [
         *(valkey_binary(), "--port", "0", "--unixsocket", str(socket_path), "--unixsocketperm", "700"),
         *("--dir", str(data), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"),
-        *("--loglevel", "warning"),
+        *("--loglevel", "notice", "--logfile", str(data / "valkey.log")),
     ]
 
 
