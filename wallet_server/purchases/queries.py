@@ -8,6 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from wallet_server.errors import NotFoundError
 from wallet_server.members.models import Card
 from wallet_server.purchases.commands import CardRow
 from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace
@@ -60,6 +61,14 @@ def purchases_of_member(session: Session, member_id: UUID, *, limit: int = 50) -
         .limit(max(1, min(limit, PURCHASES_MAX)))
     )
     return session.exec(statement).all()
+
+
+def purchase_by_id(session: Session, purchase_id: UUID) -> Purchase:
+    """One purchase; raises ``NotFoundError(unknown_purchase)``."""
+    purchase = session.exec(select(Purchase).where(Purchase.id == purchase_id)).one_or_none()
+    if purchase is None:
+        raise NotFoundError("unknown_purchase", "there is no such purchase in this program")
+    return purchase
 
 
 def lines_of_purchase(session: Session, purchase_id: UUID) -> Sequence[PurchaseLine]:
