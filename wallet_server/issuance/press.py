@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 from passes.apple.bundle import signed_pass
 from passes.apple.signing import Signer
-from passes.content import PassImages
+from passes.content import PassImages, Scaled
 from wallet_server.issuance.content import CardLinks, CardState, colors, pass_content, stamps
-from wallet_server.issuance.pictures import draw
+from wallet_server.issuance.pictures import Brand, draw_brand, draw_strip
 from wallet_server.programs.definition import ProgramDefinition
 
 PASSES_KEPT: Final = 256
@@ -55,7 +55,8 @@ class PassPress:
         self._signer = signer
         self._allow_http = allow_http
         self._passes: Kept[bytes] = Kept(PASSES_KEPT)
-        self._pictures: Kept[PassImages] = Kept(PICTURES_KEPT)
+        self._brands: Kept[Brand] = Kept(PICTURES_KEPT)
+        self._strips: Kept[Scaled] = Kept(PICTURES_KEPT)
 
     def pkpass(
         self, program: ProgramDefinition, state: CardState, links: CardLinks, *, now: datetime, signed_at: datetime
@@ -82,4 +83,7 @@ class PassPress:
         language = state.language if state.language in program.languages else program.default_language
         name, look = program.name(language), colors(program, state.tier)
         stamped = stamps(program, state.challenges)
-        return self._pictures.get((name, look, stamped), lambda: draw(name, look, stamped))
+        brand = self._brands.get((name, look), lambda: draw_brand(name, look))
+        # The name is not on the strip: all languages share it.
+        strip = self._strips.get((look, stamped), lambda: draw_strip(name, look, stamped))
+        return PassImages(icon=brand.icon, logo=brand.logo, strip=strip)
