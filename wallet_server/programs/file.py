@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -48,10 +49,14 @@ ExactDecimal = Annotated[
 ]
 """A decimal number, exact; a string in JSON."""
 Percent = Annotated[ExactDecimal, Field(ge=0, le=100, max_digits=12)]
-Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
+CODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
+COLOR_PATTERN = r"^#[0-9a-fA-F]{6}$"
+COUNTRY_PATTERN = r"^[A-Z]{2}$"
+Code = Annotated[str, StringConstraints(pattern=CODE_PATTERN)]
+Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 Sku = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
-Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+Color = Annotated[str, StringConstraints(pattern=COLOR_PATTERN)]
 
 
 def _check_texts(texts: dict[str, str]) -> dict[str, str]:
@@ -71,6 +76,19 @@ Texts = Annotated[
     dict[str, str],
     BeforeValidator(lambda value: {"en": value} if isinstance(value, str) else value),
     AfterValidator(_check_texts),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "properties": {language: {"type": "string"} for language in LANGUAGES},
+                    "additionalProperties": False,
+                    "minProperties": 1,
+                },
+            ]
+        }
+    ),
 ]
 """A text by language; a plain string means English."""
 
@@ -123,7 +141,7 @@ class ProgramSection(_Part):
     currency: Annotated[str, AfterValidator(_check_currency)]
     time_zone: TimeZone
     languages: Annotated[list[str], Field(min_length=1, max_length=len(LANGUAGES))]
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    country: Annotated[str, StringConstraints(pattern=COUNTRY_PATTERN)] | None = None
     """ISO 3166 code: phone numbers without a country code are read as numbers of this country."""
     points: PointsSettings = PointsSettings()
 

@@ -175,6 +175,14 @@ def product_names(session: Session, skus: Collection[str]) -> dict[str, dict[str
     return found
 
 
+def products(session: Session, *, skus: Collection[str] | None = None, limit: int = 200) -> Sequence[Product]:
+    """Products of the catalog with their prices, category by category, at most ``limit``; of ``skus`` only, if given."""
+    statement = select(Product).order_by(col(Product.category_code), col(Product.sku)).limit(limit)
+    if skus is not None:
+        statement = statement.where(col(Product.sku).in_(skus))
+    return session.exec(statement).all()
+
+
 def find_api_key(session: Session, secret: str) -> ApiKey | None:
     """The key that a till showed, unless it is revoked; needs a session over all programs."""
     statement = select(ApiKey).where(
@@ -183,9 +191,16 @@ def find_api_key(session: Session, secret: str) -> ApiKey | None:
     return session.exec(statement).one_or_none()
 
 
-def list_api_keys(session: Session, *, limit: int = 500) -> Sequence[ApiKey]:
+def list_api_keys(session: Session, program_id: UUID, *, limit: int = 500) -> Sequence[ApiKey]:
     """The program's till keys, newest first, revoked ones too."""
-    return session.exec(select(ApiKey).order_by(col(ApiKey.created_at).desc()).limit(limit)).all()
+    statement = select(ApiKey).where(ApiKey.program_id == program_id).order_by(col(ApiKey.created_at).desc())
+    return session.exec(statement.limit(limit)).all()
+
+
+def closed_outlets(session: Session, program_id: UUID) -> set[str]:
+    """Codes of outlets that a file had once and that are closed now."""
+    closed = select(Outlet.code).where(Outlet.program_id == program_id, col(Outlet.closed_at).is_not(None))
+    return set(session.exec(closed).all())
 
 
 def _table(model: type[SQLModel]) -> sa.Table:
