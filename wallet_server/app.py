@@ -23,7 +23,9 @@ DOORS: Final = (
     # Each is a package of wallet_server.web with a function `register(app)` or a `blueprint`.
     "public",
     "member",
+    "panel",
     "wallet_api",
+    "sandbox",
 )
 
 

@@ -18,7 +18,7 @@ from babel import Locale, UnknownLocaleError
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.sandbox.apns import Behaviour, PushService
 from wallet_server.sandbox.faces import face_of
-from wallet_server.sandbox.google import GoogleBehaviour, GoogleWallet
+from wallet_server.sandbox.google import GoogleBehaviour, GoogleWallet, is_save_link
 from wallet_server.sandbox.google_face import google_face_of
 from wallet_server.sandbox.http2 import Http2Server
 from wallet_server.sandbox.phones import Phones
@@ -88,7 +88,7 @@ class Control:
             case ("POST", ("install",)):
                 await self._phones.install(phone_id, _text(request.json(), "url", 4000))
             case ("POST", ("save",)):
-                self._google.save(phone_id, _text(request.json(), "url", 8000))
+                await self._save(phone_id, _text(request.json(), "url", 8000))
             case ("POST", ("pull",)):
                 await self._phones.pull(phone_id)
             case ("POST", ("renew-token",)):
@@ -119,18 +119,24 @@ class Control:
         }
 
     async def _add(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Add a phone, and install a pass on it at once if ``install`` is given; no phone stays after a failure."""
+        """Add a phone; ``install`` and ``save`` are links of passes for it. No phone stays after a failure."""
         language, zone = _language(body.get("language", "en")), _zone(body.get("time_zone", "UTC"))
         name = str(body.get("name", "")).strip()[:NAME_CHARACTERS_MAX]
         name = name or f"Phone {self._store.count_phones() + 1}"
         phone = self._phones.add(name=name, language=language, time_zone=zone)
-        if "install" in body:
-            try:
+        try:
+            if "install" in body:
                 await self._phones.install(phone.id, _text(body, "install", 4000))
-            except DomainError:
-                await self._phones.discard(phone.id)
-                raise
+            if "save" in body:
+                await self._save(phone.id, _text(body, "save", 8000))
+        except DomainError:
+            await self._phones.discard(phone.id)
+            raise
         return self._detail(phone.id)
+
+    async def _save(self, phone_id: str, link: str) -> None:
+        """Save a Google card; a link of our own server first tells Google's."""
+        self._google.save(phone_id, link if is_save_link(link) else await self._phones.follow(phone_id, link))
 
     async def _change_phone(self, phone_id: str, body: dict[str, Any]) -> None:
         if not body or body.keys() - {"airplane", "language", "behaviour", "name"}:

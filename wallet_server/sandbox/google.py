@@ -309,6 +309,11 @@ class GoogleWallet:
         return str(owner.get("programName", ""))
 
 
+def is_save_link(link: str) -> bool:
+    """Whether this is Google's own kind of link, not one that leads there."""
+    return urlsplit(link).path.startswith(_SAVE_PATH)
+
+
 def token_of_link(link: str) -> str:
     """The token in a save link. Raises ``DomainError(google_refused)`` if it is none."""
     path = urlsplit(link).path

@@ -107,6 +107,22 @@ class Phones:
                 self._spawn(self._register_later(card))
         return self._store.installed(phone.id, card.pass_type_id, card.serial)
 
+    async def follow(self, phone_id: str, url: str) -> str:
+        """Open a link of the server's that leads somewhere else, and say where.
+
+        Raises ``DomainError``: ``other_host``, ``airplane``, ``unreachable``, or ``no_redirect``.
+        """
+        phone = self._online(phone_id)
+        self._network.check(url)
+        try:
+            answer = await self._network.call("GET", url, retry=False)
+        except Unreachable as error:
+            self._store.log(phone.id, "unreachable", self._now(), why=str(error))
+            raise DomainError("unreachable", f"the link could not be opened: {error}", status=502) from error
+        if answer.status not in (301, 302, 303, 307, 308) or "location" not in answer.headers:
+            raise DomainError("no_redirect", f"the link leads nowhere (status {answer.status})", status=502)
+        return str(answer.headers["location"])
+
     async def remove(self, phone_id: str, pass_type_id: str, serial: str) -> None:
         """Delete a pass from the phone and tell the server."""
         async with self._locks[phone_id]:

@@ -1,0 +1,15 @@
+"""The phone simulator's pages; only there where ``WALLET_SANDBOX=1``."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from wallet_server.web.context import server
+from wallet_server.web.sandbox import phones
+
+
+def register(app: Flask) -> None:
+    """Add this door to the application of a sandbox; elsewhere its addresses do not exist."""
+    with app.app_context():
+        if server().settings.WALLET_SANDBOX:
+            app.register_blueprint(phones.blueprint)
