@@ -121,7 +121,7 @@ def _play_history(
         )
     purchases.sort(key=lambda purchase: purchase.occurred_at)
     for first in range(0, len(purchases), 200):
-        record_purchases(session, program, purchases[first : first + 200], now=now, source="till", recorded_by=ACTOR)
+        record_purchases(session, program, purchases[first : first + 200], now=now, source="import", recorded_by=ACTOR)
 
 
 def _visits(
