@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
-from flask import Flask, Response, g, has_request_context, render_template, request
+from flask import Flask, Response, g, has_request_context, redirect, render_template, request
 from htmx_flask.requests import HtmxAwareRequest
 from jinja2 import StrictUndefined
 from jinja2_fragments.flask import render_block
 
+from wallet_server.db import to_json
 from wallet_server.i18n import DEFAULT_LANGUAGE, LANGUAGES, Translator, best_language, localized, translator
 from wallet_server.web import files, wording
 from wallet_server.web.context import server
@@ -17,6 +18,25 @@ from wallet_server.web.security import cookie_name, set_cookie
 
 LANGUAGE_COOKIE: Final = "language"
 LANGUAGE_COOKIE_S: Final = 365 * 24 * 3600
+HTMX_CONFIG: Final = to_json(
+    {
+        # What our Content-Security-Policy forbids anyway.
+        "includeIndicatorStyles": False,
+        "allowEval": False,
+        "allowScriptTags": False,
+        # Members' data stay out of the browser's storage: going back asks the server again.
+        "historyCacheSize": 0,
+        "refreshOnHistoryMiss": True,
+        "selfRequestsOnly": True,
+        "timeout": 10_000,
+        "responseHandling": [
+            {"code": "204", "swap": False},
+            {"code": "[23]..", "swap": True},
+            {"code": "422", "swap": True},
+            {"code": "[45]..", "swap": False, "error": True},
+        ],
+    }
+)
 
 
 def init_app(app: Flask) -> None:
@@ -49,6 +69,11 @@ def page(
     response = Response(body, status=http_status, content_type="text/html; charset=utf-8")
     response.vary.update(("HX-Request", "Accept-Language", "Cookie"))
     return response
+
+
+def see_other(location: str) -> Response:
+    """Send the browser on with a GET, as after every form that did something."""
+    return cast(Response, redirect(location, 303))
 
 
 def wants_fragment() -> bool:
@@ -111,6 +136,7 @@ def _context() -> dict[str, Any]:
         "languages": LANGUAGES,
         "localized": localized,
         "asset": files.asset_url,
+        "htmx_config": HTMX_CONFIG,
         "sandbox": settings.WALLET_SANDBOX,
         "language_url": _language_url,
         "entry_reason": wording.entry_reason,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from wallet_server.errors import DomainError
 from wallet_server.i18n import Translator, gettext_noop
 from wallet_server.ledger.queries import EntryRow
 from wallet_server.programs.file import Challenge
@@ -27,6 +28,19 @@ ROLES: Final = {
     "owner": gettext_noop("owner"),
     "manager": gettext_noop("manager"),
     "cashier": gettext_noop("cashier"),
+}
+REFUSALS: Final = {
+    "insufficient_points": gettext_noop("The member does not have that many points."),
+    "redeem_limit_exceeded": gettext_noop("Less of this receipt may be paid with points."),
+    "duplicate_receipt": gettext_noop("This receipt has been recorded before."),
+    "unknown_card": gettext_noop("There is no such card in this program."),
+    "card_blocked": gettext_noop("This card is blocked."),
+    "unknown_outlet": gettext_noop("Choose the outlet."),
+    "voucher_used": gettext_noop("This voucher has been redeemed before."),
+    "voucher_expired": gettext_noop("This voucher has expired."),
+    "idempotency_in_progress": gettext_noop("This is being recorded right now. Look at the history in a moment."),
+    "idempotency_mismatch": gettext_noop("This form has been sent before with other content. Nothing was changed."),
+    "validation": gettext_noop("Something in the form is missing or wrong."),
 }
 _RECEIPT: Final = re.compile(r"Receipt (\S.*)")
 _FIXED_REASONS: Final = {"Points became spendable": gettext_noop("Points became spendable")}
@@ -67,3 +81,14 @@ def signed(points: int, t: Translator) -> str:
 def amount_of(value: int, challenge: Challenge, currency: str, t: Translator) -> str:
     """Progress or target of a challenge in its own unit."""
     return t.money(value, currency) if challenge.metric == "spend_minor" else t.number(value)
+
+
+def refusal_sentence(error: DomainError, t: Translator) -> str:
+    """A refusal in a sentence for staff; the English detail where there is no sentence of its own."""
+    return refusal_of_code(error.code, t) or error.detail
+
+
+def refusal_of_code(code: str, t: Translator) -> str:
+    """The sentence of a refusal's code; empty if it has none."""
+    sentence = REFUSALS.get(code)
+    return t.gettext(sentence) if sentence else ""

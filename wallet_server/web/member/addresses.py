@@ -29,7 +29,7 @@ class WalletLinks:
     google_url: str | None
 
 
-def wallet_links(session: Session, member: Member) -> WalletLinks:
+def wallet_links(member: Member) -> WalletLinks:
     """The addresses that put the member's card into a wallet."""
     context = server()
     token = context.mint.page_token(member.id, member.token_generation)

@@ -65,7 +65,7 @@ def _read(token: str, before: int | None) -> MemberPage:
         program = load_program(session, program_id=member.program_id)
         membership = read_membership(session, program, member, context.clock.now())
         rows = entries(session, member.id, before_sequence=before, limit=ENTRIES_PER_PAGE + 1)
-        links = wallet_links(session, member)
+        links = wallet_links(member)
     if not _has_chosen_language():
         set_language(member.language)
     return MemberPage(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import phonenumbers
-from flask import Blueprint, Response, abort, redirect, request, url_for
+from flask import Blueprint, Response, abort, request, url_for
 
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError
@@ -20,7 +20,7 @@ from wallet_server.programs.queries import load_program
 from wallet_server.web.context import server
 from wallet_server.web.member.addresses import joined_here, remember_joined, token_of
 from wallet_server.web.public.pages import brand_url
-from wallet_server.web.rendering import language, page, reader
+from wallet_server.web.rendering import language, page, reader, see_other
 from wallet_server.web.security import limit_rate, permission
 
 REFERRAL_CODE: Final = re.compile(r"[A-Za-z0-9]{1,16}")
@@ -95,8 +95,7 @@ def submit(slug: str, channel: str = DEFAULT_CHANNEL) -> Response:
             brand_url=brand_url(program),
             join_url=join_url,
         )
-    response = redirect(url_for("member.welcome", token=token), 303)
-    assert isinstance(response, Response)
+    response = see_other(url_for("member.welcome", token=token))
     remember_joined(response, program.slug, token)
     return response
 
@@ -113,9 +112,7 @@ def referral(code: str) -> Response:
         if friend is None:
             abort(404)
         program = load_program(session, program_id=friend.program_id)
-    response = redirect(url_for("join.show", slug=program.slug, channel="referral", referral=code), 302)
-    assert isinstance(response, Response)
-    return response
+    return see_other(url_for("join.show", slug=program.slug, channel="referral", referral=code))
 
 
 def _program(slug: str, channel: str) -> ProgramDefinition:
@@ -130,10 +127,10 @@ def _program(slug: str, channel: str) -> ProgramDefinition:
 def _form_page(
     program: ProgramDefinition, channel: str, form: JoinForm, *, error: str = "", http_status: int = 200
 ) -> Response:
-    kept = {"referral": form.referral, "outlet": form.outlet}
-    kept = {name: value for name, value in kept.items() if value}
-    here = {"slug": program.slug} | ({"channel": channel} if channel != DEFAULT_CHANNEL else {})
-    email = {"with": "email"}
+    filled = {"referral": form.referral, "outlet": form.outlet}
+    kept: dict[str, Any] = {name: value for name, value in filled.items() if value}
+    here: dict[str, Any] = {"slug": program.slug} | ({"channel": channel} if channel != DEFAULT_CHANNEL else {})
+    email: dict[str, Any] = {"with": "email"}
     joined = joined_here(program)
     return page(
         "public/join.html",

@@ -1,0 +1,50 @@
+"""What people type into forms, read strictly: amounts and quantities as exact numbers. Pure.
+
+Commas and points are both taken as the decimal separator, because people of one shop use both; a number
+with two separators is refused rather than guessed at.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from babel.numbers import get_currency_precision
+
+from wallet_server.errors import DomainError
+
+DIGITS_MAX: Final = 12
+_NUMBER: Final = re.compile(r"\d{1,12}(?:[.,](\d{1,6}))?")
+
+
+def parse_decimal(text: str, field: str) -> Decimal:
+    """A number that is not negative, such as ``12``, ``12.50``, ``12,5``. Raises ``DomainError(validation)``."""
+    compact = "".join(text.split())
+    if not _NUMBER.fullmatch(compact):
+        raise DomainError("validation", f"{field}: {text[:40]!r} is not a number", field=field)
+    return Decimal(compact.replace(",", "."))
+
+
+def parse_money(text: str, currency: str, field: str) -> int:
+    """An amount in the currency's minor unit. Raises ``DomainError(validation)``; half a cent is refused too."""
+    minor = parse_decimal(text, field).scaleb(get_currency_precision(currency))
+    if minor != minor.to_integral_value():
+        raise DomainError("validation", f"{field}: the currency has no such small coins", field=field)
+    return int(minor)
+
+
+def parse_thousandths(text: str, field: str) -> int:
+    """A quantity with at most three decimals, in thousandths. Raises ``DomainError(validation)``."""
+    thousandths = parse_decimal(text, field) * 1000
+    if thousandths != thousandths.to_integral_value():
+        raise DomainError("validation", f"{field}: has more than three decimals", field=field)
+    return int(thousandths)
+
+
+def parse_points(text: str, field: str) -> int:
+    """A whole number of points. Raises ``DomainError(validation)``."""
+    points = parse_decimal(text or "0", field)
+    if points != points.to_integral_value():
+        raise DomainError("validation", f"{field}: points are whole numbers", field=field)
+    return int(points)

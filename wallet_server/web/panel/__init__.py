@@ -1,0 +1,19 @@
+"""The door of staff: the panel at ``/panel/``.
+
+Each module adds its views to the one blueprint; each view says which role it needs (``desk.allowed``).
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from wallet_server.web.panel import account, audit, enrolment, members, purchases, vouchers
+from wallet_server.web.panel.blueprint import blueprint
+
+MODULES = (account, members, enrolment, purchases, vouchers, audit)
+"""Imported for the views they add."""
+
+
+def register(app: Flask) -> None:
+    """Add this door to the application."""
+    app.register_blueprint(blueprint)

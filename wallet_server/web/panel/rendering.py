@@ -1,0 +1,85 @@
+"""Panel pages: every template gets its desk, the programs to switch between, and the navigation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flask import Response, request, url_for
+
+from wallet_server.db import ALL_PROGRAMS, reading
+from wallet_server.i18n import gettext_noop
+from wallet_server.programs.queries import load_program
+from wallet_server.staff.roles import Role
+from wallet_server.web.context import server
+from wallet_server.web.panel.desk import Desk
+from wallet_server.web.public.pages import brand_url
+from wallet_server.web.rendering import language, page
+
+
+@dataclass(frozen=True)
+class NavigationItem:
+    """One entry of the navigation; ``section`` is what the endpoints of its pages begin with."""
+
+    label: str
+    icon: str
+    endpoint: str
+    section: str
+    needed: Role
+
+
+NAVIGATION: Final = (
+    NavigationItem(gettext_noop("Members"), "users", "panel.members", "panel.member", "cashier"),
+    NavigationItem(gettext_noop("Audit log"), "clipboard-list", "panel.audit", "panel.audit", "owner"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A link in the navigation or in the program switcher."""
+
+    label: str
+    url: str
+    icon: str
+    here: bool
+
+
+def panel_page(
+    desk: Desk, template: str, *, block: str | None = None, http_status: int = 200, **context: Any
+) -> Response:
+    """Render a page of the panel, or its ``block`` for htmx."""
+    return page(
+        template,
+        block=block,
+        http_status=http_status,
+        desk=desk,
+        program=desk.program,
+        program_name=desk.program.name(language()),
+        brand_url=brand_url(desk.program),
+        navigation=_navigation(desk),
+        programs=_programs(desk),
+        **context,
+    )
+
+
+def _navigation(desk: Desk) -> list[Place]:
+    endpoint = request.endpoint or ""
+    return [
+        Place(item.label, url_for(item.endpoint, slug=desk.program.slug), item.icon, endpoint.startswith(item.section))
+        for item in NAVIGATION
+        if desk.may(item.needed)
+    ]
+
+
+def _programs(desk: Desk) -> list[Place]:
+    with reading(server().engine, ALL_PROGRAMS) as session:
+        programs = [load_program(session, program_id=program_id) for program_id in desk.identity.roles]
+    return [
+        Place(
+            program.name(language()),
+            url_for("panel.members", slug=program.slug),
+            "building-store",
+            program.id == desk.program.id,
+        )
+        for program in sorted(programs, key=lambda program: program.slug)
+    ]
