@@ -137,10 +137,13 @@ def test_bad_input_is_refused_and_changes_nothing(session, values, code, status)
 
 def test_another_program_does_not_know_the_voucher(session):
     program, other = publish(session, NOW), publish(session, NOW, slug="other")
-    [won] = grant(session, program, [completion(add_member(session, program, NOW))], NOW)
+    member = add_member(session, program, NOW)
+    [won] = grant(session, program, [completion(member)], NOW)
     with pytest.raises(DomainError) as refused:
         redeem(session, other, won.voucher_code)
     assert refused.value.code == "unknown_voucher"
+    session.expire_all()
+    assert vouchers(session, [member])[member][0].redeemed_at is None
 
 
 def test_of_many_tills_at_once_one_redeems(engine):
