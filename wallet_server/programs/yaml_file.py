@@ -88,7 +88,9 @@ def parse_yaml(text: str | bytes) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = " ".join(part for part in (error.context, error.problem) if part)
-        raise _refusal([Problem(mark.line + 1 if mark else 1, "", message)]) from None
+        # What is missing at the end is told of a line that is not there any more.
+        line = min(mark.line, max(0, len(text.splitlines()) - 1)) + 1 if mark else 1
+        raise _refusal([Problem(line, "", message)]) from None
     except yaml.YAMLError as error:  # a character that YAML does not allow; its message names the position
         position = getattr(error, "position", 0)
         message = str(error).splitlines()[0]
