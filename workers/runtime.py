@@ -11,6 +11,7 @@ from passes.apple.push import ApnsSender, PushOutcome
 from wallet_server.context import ServerContext
 from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.content import CardState
+from wallet_server.issuance.google import GoogleCards
 from wallet_server.programs.definition import ProgramDefinition
 
 
@@ -24,8 +25,8 @@ class Pusher(Protocol):
         """Close the connection."""
 
 
-class GoogleCards(Protocol):
-    """Google Wallet, seen from here: :class:`wallet_server.issuance.google.GoogleWallet`, or a test's own."""
+class Google(Protocol):
+    """Google Wallet, seen from here: :class:`wallet_server.issuance.google.GoogleCards`, or a test's own."""
 
     def put(self, program: ProgramDefinition, state: CardState, *, page_url: str) -> None:
         """Bring one card at Google to this state."""
@@ -40,7 +41,7 @@ class Runtime:
 
     context: ServerContext
     pusher: Pusher
-    google: GoogleCards | None
+    google: Google | None
     chance: random.Random = field(default_factory=random.Random)
 
     def close(self) -> None:
@@ -67,4 +68,6 @@ def make_runtime(context: ServerContext) -> Runtime:
         )
     except ValueError as error:
         raise ConfigurationError(f"WALLET_APNS_URL: {error}") from error
-    return Runtime(context=context, pusher=pusher, google=None)
+    parameters = context.wallets.google
+    google = GoogleCards(parameters, public_url=context.settings.public_url) if parameters else None
+    return Runtime(context=context, pusher=pusher, google=google)

@@ -53,6 +53,7 @@ class CardState:
     token_generation: int
     last_modified: datetime
     fetched_version: int
+    live: bool
     member_id: UUID
     member_token_generation: int
     language: str

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from passes.apple.development import DevelopmentCertificates, make_development_certificates
 from passes.apple.signing import CertificateProblem, Signer
+from passes.google.account import GoogleAccountProblem, ServiceAccount
 from wallet_server.errors import ConfigurationError
 from wallet_server.settings import Settings
 
@@ -42,10 +43,10 @@ class ApnsParameters:
 
 @dataclass(frozen=True, slots=True)
 class GoogleParameters:
-    """Google Wallet's issuer, its service account (the key file's text) and the API's address."""
+    """Google Wallet's issuer, its service account and the API's address."""
 
     issuer_id: str
-    service_account: str = field(repr=False)
+    account: ServiceAccount
     api_url: str
 
 
@@ -197,7 +198,9 @@ def _google(settings: Settings) -> GoogleParameters | None:
     path = settings.WALLET_GOOGLE_SERVICE_ACCOUNT_FILE
     assert path is not None  # the settings say that the two go together
     try:
-        text = path.read_text(encoding="utf-8")
+        account = ServiceAccount.load(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"WALLET_GOOGLE_SERVICE_ACCOUNT_FILE: {path}: {error.strerror}") from error
-    return GoogleParameters(settings.WALLET_GOOGLE_ISSUER_ID, text, settings.google_api_url)
+    except GoogleAccountProblem as problem:
+        raise ConfigurationError(f"WALLET_GOOGLE_SERVICE_ACCOUNT_FILE: {path}: {problem}") from problem
+    return GoogleParameters(settings.WALLET_GOOGLE_ISSUER_ID, account, settings.google_api_url)

@@ -1,6 +1,31 @@
-"""Our cards at Google Wallet: a state in, an object at Google out."""
+"""Our cards at Google Wallet: a state in, an object at Google out. No database here.
+
+A program is a class, a card is an object; both are written whole, and writing them again is harmless.
+"""
 
 from __future__ import annotations
+
+import threading
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+
+from passes.content import PassContentError, StampCard
+from passes.google.client import GoogleProblem, GoogleWallet, GoogleWalletError
+from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, resource_id
+from passes.google.save_link import SAVE_URL, save_jwt
+from wallet_server.issuance.content import CardLinks, CardState, pass_content, stamps
+from wallet_server.issuance.credentials import GoogleParameters
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.settings import GOOGLE_API_URL
+
+CALL_TIMEOUT_S: Final = 5.0
+ATTEMPTS_MAX: Final = 2
+TURN_TIMEOUT_S: Final = 10.0
+CLASSES_KNOWN_MAX: Final = 1_000
+ISSUER_NAME_CHARACTERS_MAX: Final = 20
 
 
 class GoogleTroubleError(Exception):
@@ -9,3 +34,110 @@ class GoogleTroubleError(Exception):
     def __init__(self, reason: str, *, ours: bool) -> None:
         super().__init__(reason)
         self.ours = ours
+
+
+def class_suffix(program: ProgramDefinition) -> str:
+    """The name of the program's class behind the issuer id; the id and not the slug, which could be reused."""
+    return program.id.hex
+
+
+def art_url(public_url: str, program: ProgramDefinition, name: str) -> str:
+    """Where Google fetches a picture; the version makes it look again when the program's look changes."""
+    return f"{public_url}/passes/art/{program.slug}/{program.version}/{name}.png"
+
+
+def hero_name(stamped: StampCard | None) -> str:
+    """The name of the wide picture at the foot of a card, in the state of the stamps."""
+    return "hero" if stamped is None else f"hero-{stamped.filled}-of-{stamped.total}"
+
+
+def program_class(program: ProgramDefinition, *, issuer_id: str, public_url: str) -> dict[str, Any]:
+    """What all cards of a program share, as Google's LoyaltyClass."""
+    look = program.file.look
+    language = program.default_language
+    name = program.name(language)
+    card = ProgramCard(
+        suffix=class_suffix(program),
+        organization_name=(look.organization or name)[:ISSUER_NAME_CHARACTERS_MAX],
+        program_name=name,
+        background=look.background,
+        logo_url=art_url(public_url, program, "logo"),
+        # Google calls back over https only, and refuses a class that names anything else.
+        callback_url=f"{public_url}/google/callbacks" if public_url.startswith("https://") else None,
+        country_code=program.section.country,
+        language=language,
+        translations={other: {name: program.name(other)} for other in program.languages},
+    )
+    return loyalty_class(card, issuer_id=issuer_id)
+
+
+def card_object(
+    program: ProgramDefinition, state: CardState, *, page_url: str, issuer_id: str, public_url: str
+) -> dict[str, Any]:
+    """One member's card, as Google's LoyaltyObject."""
+    hero = hero_name(stamps(program, state.challenges))
+    return loyalty_object(
+        pass_content(program, state, CardLinks(page_url=page_url)),
+        issuer_id=issuer_id,
+        class_suffix=class_suffix(program),
+        hero_url=art_url(public_url, program, hero),
+    )
+
+
+class GoogleCards:
+    """The line to Google Wallet. Threads take turns: Google allows 20 calls a second for all of us."""
+
+    def __init__(
+        self, parameters: GoogleParameters, *, public_url: str, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._parameters = parameters
+        self._public_url = public_url
+        self._client = GoogleWallet(
+            parameters.account,
+            api_url=parameters.api_url,
+            timeout_seconds=CALL_TIMEOUT_S,
+            attempts_max=ATTEMPTS_MAX,
+            transport=transport,
+        )
+        self._turn = threading.Lock()
+        self._classes: dict[UUID, int] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def put(self, program: ProgramDefinition, state: CardState, *, page_url: str) -> None:
+        """Bring one card, and before it its program, at Google to this state.
+
+        Raises :class:`GoogleTroubleError`; the card may be tried again.
+        """
+        if not self._turn.acquire(timeout=TURN_TIMEOUT_S):
+            raise GoogleTroubleError("other cards are on their way to Google", ours=False)
+        try:
+            issuer = {"issuer_id": self._parameters.issuer_id, "public_url": self._public_url}
+            if self._classes.get(program.id) != program.version:
+                self._client.upsert_class(program_class(program, **issuer))
+                if len(self._classes) >= CLASSES_KNOWN_MAX:
+                    self._classes.clear()
+                self._classes[program.id] = program.version
+            self._client.upsert_object(card_object(program, state, page_url=page_url, **issuer), exists=state.live)
+        except GoogleWalletError as error:
+            if error.problem is GoogleProblem.NOT_FOUND:
+                self._classes.pop(program.id, None)  # Google has forgotten the class: make it anew next time
+            raise GoogleTroubleError(str(error), ours=error.problem is not GoogleProblem.RETRY_LATER) from error
+        except PassContentError as error:
+            raise GoogleTroubleError(str(error), ours=True) from error
+        finally:
+            self._turn.release()
+
+    def save_url(self, program: ProgramDefinition, state: CardState, *, signed_at: datetime) -> str:
+        """The address of Google's page that saves the card, for a card that was :meth:`put`."""
+        issuer_id = self._parameters.issuer_id
+        token = save_jwt(
+            self._parameters.account,
+            object_id=resource_id(issuer_id, state.serial),
+            class_id=resource_id(issuer_id, class_suffix(program)),
+            now=signed_at,
+        )
+        real = self._parameters.api_url == GOOGLE_API_URL
+        return f"{SAVE_URL if real else self._parameters.api_url + '/gp/v/save/'}{token}"

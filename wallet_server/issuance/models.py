@@ -89,5 +89,5 @@ class GoogleCallback(SQLModel, table=True):
 
     __tablename__ = "google_callback"
 
-    nonce: str = Field(max_length=128, primary_key=True)
+    nonce: str = Field(max_length=200, primary_key=True)
     received_at: datetime = Field(sa_type=UTCDateTime)

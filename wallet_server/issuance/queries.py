@@ -152,6 +152,7 @@ def _card_state(
         token_generation=issued.token_generation,
         last_modified=issued.last_modified,
         fetched_version=issued.fetched_version,
+        live=issued.live,
         member_id=member.id,
         member_token_generation=member.token_generation,
         language=member.language,

@@ -53,8 +53,18 @@ def test_unregistering_is_200_also_when_it_was_done_before(phone, holder, server
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"{}", b'{"pushToken": 5}', b'{"pushToken": "zz"}', b'{"pushToken": ""}', b"\xff\xfe"]
-    + [json.dumps({"pushToken": "a" * 201}).encode(), b"[" * 4000],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"pushToken": 5}',
+        b'{"pushToken": "zz"}',
+        b'{"pushToken": ""}',
+        b"\xff\xfe",
+        json.dumps({"pushToken": "a" * 201}).encode(),
+        b"[" * 4000,
+    ],
 )
 def test_a_registration_without_a_push_token_is_refused_and_changes_nothing(phone, holder, client, server, body):
     answer = client.post(phone._registration(holder), data=body, headers={"Authorization": f"ApplePass {holder.token}"})
@@ -189,7 +199,7 @@ def test_head_tells_the_headers_without_printing_or_counting_a_fetch(phone, hold
 
 
 def test_the_same_version_is_signed_once(phone, holder, server, monkeypatch):
-    import passes.apple.signing as signing
+    from passes.apple import signing
 
     signed = []
     sign = signing.Signer.sign

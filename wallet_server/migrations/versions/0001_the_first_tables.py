@@ -35,7 +35,7 @@ def upgrade() -> None:
 
     op.create_table(
         "google_callback",
-        sa.Column("nonce", sa.String(length=128), nullable=False),
+        sa.Column("nonce", sa.String(length=200), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("nonce", name=op.f("pk_google_callback")),
     )

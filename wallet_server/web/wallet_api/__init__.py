@@ -10,14 +10,20 @@ from __future__ import annotations
 from flask import Flask
 
 from wallet_server.web.security import door_permission
-from wallet_server.web.wallet_api import apple, downloads
+from wallet_server.web.wallet_api import apple, downloads, google
 from wallet_server.web.wallet_api.middleware import MergeSlashes
 
 
 def register(app: Flask) -> None:
     """Open the door."""
-    door_permission(apple.blueprint, "pass token")
-    app.register_blueprint(apple.blueprint)
-    door_permission(downloads.blueprint, "address")
-    app.register_blueprint(downloads.blueprint)
+    google.prepare(app)
+    for blueprint, permission in (
+        (apple.blueprint, "pass token"),
+        (downloads.blueprint, "address"),
+        (google.pages, "address"),
+        # Google proves itself by its signature, as a phone does by its token.
+        (google.callbacks, "pass token"),
+    ):
+        door_permission(blueprint, permission)
+        app.register_blueprint(blueprint)
     app.wsgi_app = MergeSlashes(app.wsgi_app)  # type: ignore[method-assign]
