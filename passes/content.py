@@ -200,3 +200,16 @@ class PassContent:
     authentication_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
     voided: bool = False
+
+
+def w3c_date(where: str, moment: datetime) -> str:
+    """Return ``2026-12-01T10:00:00+01:00``: seconds, no fraction, a zone with a colon.
+
+    Both wallets take it. Anything else makes iOS refuse the whole pass ("Unable to parse expirationDate … as a date").
+    """
+    if moment.tzinfo is None:
+        raise PassContentError(where, "a date needs its time zone (W3C date and time format)")
+    text = moment.replace(microsecond=0).isoformat()
+    if len(text) != len("2026-12-01T10:00:00+01:00"):
+        raise PassContentError(where, "the zone of a date is whole minutes, ±HH:MM")
+    return text[:-6] + "Z" if text.endswith("+00:00") else text

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from passes.content import PassContent, PassContentError, PassField, Place
+from passes.content import PassContent, PassContentError, PassField, Place, w3c_date
 
 JsonObject = dict[str, object]
 
@@ -91,19 +91,6 @@ def pass_json(content: PassContent, *, pass_type_id: str, team_id: str, allow_ht
     document.update(_places(content))
     document.update(_update_service(content, allow_http=allow_http))
     return document
-
-
-def w3c_date(where: str, moment: datetime) -> str:
-    """Return ``2026-12-01T10:00:00+01:00``: seconds, no fraction, a zone with a colon.
-
-    Anything else makes iOS refuse the whole pass ("Unable to parse expirationDate … as a date").
-    """
-    if moment.tzinfo is None:
-        raise PassContentError(where, "a date needs its time zone (W3C date and time format)")
-    text = moment.replace(microsecond=0).isoformat()
-    if len(text) != len("2026-12-01T10:00:00+01:00"):
-        raise PassContentError(where, "the zone of a date is whole minutes, ±HH:MM")
-    return text[:-6] + "Z" if text.endswith("+00:00") else text
 
 
 def _store_card(content: PassContent) -> JsonObject:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from passes.apple.development import DevelopmentCertificates, make_development_certificates
 from passes.apple.signing import Signer
+from passes.google.account import ServiceAccount
 from tests.unit.passes.cards import NOW, PASS_TYPE_ID, TEAM_ID
 
 
@@ -32,3 +37,27 @@ def signer(certificates) -> Signer:
 @pytest.fixture(scope="session")
 def roots(certificates) -> list[x509.Certificate]:
     return [x509.load_pem_x509_certificate(certificates.root)]
+
+
+@pytest.fixture(scope="session")
+def account_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture(scope="session")
+def account_file(account_key) -> bytes:
+    pem = account_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return json.dumps(
+        {
+            "type": "service_account",
+            "client_email": "wallet@example.iam.gserviceaccount.com",
+            "private_key": pem.decode(),
+            "private_key_id": "key1",
+            "token_uri": "https://token.example.com/token",
+        }
+    ).encode()
+
+
+@pytest.fixture(scope="session")
+def account(account_file) -> ServiceAccount:
+    return ServiceAccount.load(account_file)

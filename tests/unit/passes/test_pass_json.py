@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from passes.apple.pass_json import pass_json, w3c_date
+from passes.apple.pass_json import pass_json
 from passes.content import (
     CardCode,
     Colors,
@@ -16,6 +16,7 @@ from passes.content import (
     PassImages,
     Place,
     StampCard,
+    w3c_date,
 )
 from tests.tools import require_tool
 from tests.unit.passes.cards import IMAGES, NOW, PASS_TYPE_ID, TEAM_ID, a_card

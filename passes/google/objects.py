@@ -1,0 +1,292 @@
+"""`PassContent` -> Google's LoyaltyObject, and a program's card -> its LoyaltyClass.
+
+The class is the program, the object one member's card. Both are plain dictionaries in the REST API's own
+names. Pictures are addresses that Google's servers fetch, not uploads.
+
+Sources: developers.google.com/wallet/reference/rest/v1/loyaltyclass and …/loyaltyobject.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from passes.content import HEX_COLOR, PassContent, PassContentError, PassField, w3c_date
+
+JsonObject = dict[str, object]
+
+TEXT_MODULES_MAX = 10  # Google shows no more
+_ISSUER_ID = re.compile(r"[0-9]{1,20}")
+_SUFFIX = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramCard:
+    """What all cards of a program share. `suffix` is the class's name behind the issuer id, for ever.
+
+    `organization_name` is best at most 20 characters: Google cuts it on small screens.
+    """
+
+    suffix: str
+    organization_name: str
+    program_name: str
+    background: str
+    logo_url: str
+    hero_url: str | None = None
+    homepage_url: str | None = None
+    callback_url: str | None = None
+    country_code: str | None = None
+    language: str = "en"
+    translations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def resource_id(issuer_id: str, suffix: str) -> str:
+    """Return ``<issuer>.<suffix>``, the id of a class or an object. Raises `PassContentError`."""
+    if not _ISSUER_ID.fullmatch(issuer_id):
+        raise PassContentError("issuer_id", "the issuer id is the number that Google's business console shows")
+    if not _SUFFIX.fullmatch(suffix):
+        raise PassContentError("suffix", "1 to 100 letters, digits, '.', '_' or '-'")
+    return f"{issuer_id}.{suffix}"
+
+
+def loyalty_class(card: ProgramCard, *, issuer_id: str) -> JsonObject:
+    """Return the LoyaltyClass.
+
+    `reviewStatus` is always ``UNDER_REVIEW``: Google wants it on every write, approves it by itself, and
+    refuses ``APPROVED``; a draft could not have members.
+    """
+    if not HEX_COLOR.fullmatch(card.background):
+        raise PassContentError("background", f"a colour is written #RRGGBB, not {card.background!r}")
+    words = _Words(card.language, card.translations)
+    body: JsonObject = {
+        "id": resource_id(issuer_id, card.suffix),
+        "reviewStatus": "UNDER_REVIEW",
+        "issuerName": _required("organization_name", card.organization_name),
+        "programName": _required("program_name", card.program_name),
+        "programLogo": _image("logo_url", card.logo_url, card.program_name, words),
+        "hexBackgroundColor": card.background.lower(),
+        "multipleDevicesAndHoldersAllowedStatus": "MULTIPLE_HOLDERS",
+        "classTemplateInfo": _card_rows(),
+        **words.localized("localizedIssuerName", card.organization_name),
+        **words.localized("localizedProgramName", card.program_name),
+    }
+    if card.hero_url is not None:
+        body["heroImage"] = _image("hero_url", card.hero_url, card.program_name, words)
+    if card.homepage_url is not None:
+        body["homepageUri"] = {"uri": _https("homepage_url", card.homepage_url), "description": card.program_name}
+    if card.callback_url is not None:
+        body["callbackOptions"] = {"url": _https("callback_url", card.callback_url)}
+    if card.country_code is not None:
+        body["countryCode"] = card.country_code
+    return body
+
+
+def loyalty_object(
+    content: PassContent,
+    *,
+    issuer_id: str,
+    class_suffix: str,
+    hero_url: str | None = None,
+    merchant_locations: bool = False,
+    notify: bool = False,
+) -> JsonObject:
+    """Return the LoyaltyObject of one card; its id ends in the card's serial number.
+
+    Tier, progress, news and the texts of the back become text modules (Google shows ten, the first ten are
+    sent), links become links. `hero_url` is the picture of this member's stamps. `merchant_locations` sends
+    the places, which Google takes only from issuers on its list. `notify` asks Google to announce the change
+    of the balance: at most three such notices per card and day, together with messages.
+    """
+    words = _Words(content.language, content.translations)
+    body: JsonObject = {
+        "id": resource_id(issuer_id, content.serial_number),
+        "classId": resource_id(issuer_id, class_suffix),
+        "state": "INACTIVE" if content.voided else "ACTIVE",
+        "accountId": content.card.number,
+        "loyaltyPoints": {
+            "label": content.points.label,
+            "balance": _balance("points", content.points),
+            **words.localized("localizedLabel", content.points.label),
+        },
+        # Arrays are replaced whole by a PATCH: an empty one clears what was there.
+        "textModulesData": list(_text_modules(content, words)),
+        "linksModuleData": {"uris": list(_links(content, words))},
+    }
+    if content.member is not None:
+        body["accountName"] = str(content.member.value)
+    if not content.voided:
+        body["barcode"] = _barcode(content)
+    if content.expires_at is not None:
+        body["validTimeInterval"] = {"end": {"date": w3c_date("expires_at", content.expires_at)}}
+    if hero_url is not None:
+        body["heroImage"] = _image("hero_url", hero_url, content.program_name, words)
+    if merchant_locations:
+        body["merchantLocations"] = [
+            {"latitude": place.latitude, "longitude": place.longitude} for place in content.places[:10]
+        ]
+    if notify:
+        body["notifyPreference"] = "NOTIFY_ON_UPDATE"
+    return body
+
+
+def message(
+    *,
+    message_id: str,
+    header: str,
+    text: str,
+    notify: bool,
+    starts_at: datetime | None = None,
+    ends_at: datetime | None = None,
+) -> JsonObject:
+    """Return one Message. `message_id` is ours and must be unique on the card: Google does not check.
+
+    With `notify` the phone shows a notice whose wording Google chooses; three per card in 24 hours.
+    """
+    body: JsonObject = {
+        "id": _required("message_id", message_id),
+        "header": _required("header", header),
+        "body": _required("text", text),
+        "messageType": "TEXT_AND_NOTIFY" if notify else "TEXT",
+    }
+    interval: JsonObject = {}
+    if starts_at is not None:
+        interval["start"] = {"date": w3c_date("starts_at", starts_at)}
+    if ends_at is not None:
+        interval["end"] = {"date": w3c_date("ends_at", ends_at)}
+    if interval:
+        body["displayInterval"] = interval
+    return body
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A card's texts and their translations, in Google's LocalizedString."""
+
+    language: str
+    translations: Mapping[str, Mapping[str, str]]
+
+    def localized(self, name: str, text: str) -> JsonObject:
+        """Return ``{name: LocalizedString}``, or nothing if no other language has this text."""
+        others = [
+            {"language": language, "value": words[text]}
+            for language, words in sorted(self.translations.items())
+            if language != self.language and text in words
+        ]
+        if not others:
+            return {}
+        return {name: {**self.plain(text), "translatedValues": others}}
+
+    def plain(self, text: str) -> JsonObject:
+        return {"defaultValue": {"language": self.language, "value": text}}
+
+
+def _balance(where: str, item: PassField) -> JsonObject:
+    value = item.value
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        raise PassContentError(f"{where}.value", "a balance is a number or a text")
+    if isinstance(value, datetime):
+        raise PassContentError(f"{where}.value", "a balance is a number or a text, not a date")
+    if isinstance(value, str):
+        return {"string": value}
+    if item.currency_code is not None:
+        # Micros are an int64, which JSON carries as a text.
+        micros = int(Decimal(str(value)) * 1_000_000)
+        return {"money": {"currencyCode": item.currency_code, "micros": str(micros)}}
+    if isinstance(value, float):
+        return {"double": value}
+    return {"int": value} if -_INT32_MAX <= value <= _INT32_MAX else {"string": str(value)}
+
+
+def _text_modules(content: PassContent, words: _Words) -> Iterator[JsonObject]:
+    # Progress is named by place, because the rows of the class cannot know the challenges' keys.
+    named = [("tier", content.tier)]
+    named += [(f"progress_{place}", item) for place, item in enumerate(content.progress)]
+    named += [(_module_id(item.key), item) for item in (content.news, *content.back) if item is not None]
+    shown = [(module_id, item) for module_id, item in named if item is not None and item.link is None]
+    seen: set[str] = set()
+    for module_id, item in shown[:TEXT_MODULES_MAX]:
+        if module_id in seen:
+            raise PassContentError(item.key, f"two fields of the card become the text module {module_id!r}")
+        seen.add(module_id)
+        text = _value_text(item)
+        yield {
+            "id": module_id,
+            "header": item.label,
+            "body": text,
+            **words.localized("localizedHeader", item.label),
+            **words.localized("localizedBody", text),
+        }
+
+
+def _value_text(item: PassField) -> str:
+    if isinstance(item.value, datetime):
+        return w3c_date(item.key, item.value)[:10]
+    if item.currency_code is not None:
+        return f"{item.value} {item.currency_code}"
+    return str(item.value)
+
+
+def _module_id(key: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", key)  # Google's template paths take no dots
+
+
+def _links(content: PassContent, words: _Words) -> Iterator[JsonObject]:
+    for item in content.back:
+        if item.link is not None:
+            yield {
+                "id": _module_id(item.key),
+                "uri": _https(item.key, item.link),
+                "description": str(item.value),
+                **words.localized("localizedDescription", str(item.value)),
+            }
+
+
+def _barcode(content: PassContent) -> JsonObject:
+    value = _required("card.message", content.card.scanned)
+    barcode: JsonObject = {"type": "QR_CODE", "value": value}
+    if content.card.caption:
+        barcode["alternateText"] = content.card.caption
+    if not value.isascii():
+        barcode["renderEncoding"] = "UTF_8"
+    return barcode
+
+
+def _card_rows() -> JsonObject:
+    """Return the front's rows: points beside tier, then up to two lines of progress."""
+
+    def item(path: str) -> JsonObject:
+        return {"firstValue": {"fields": [{"fieldPath": path}]}}
+
+    def pair(start: str, end: str) -> JsonObject:
+        return {"twoItems": {"startItem": item(start), "endItem": item(end)}}
+
+    return {
+        "cardTemplateOverride": {
+            "cardRowTemplateInfos": [
+                pair("object.loyaltyPoints.balance", "object.textModulesData['tier']"),
+                pair("object.textModulesData['progress_0']", "object.textModulesData['progress_1']"),
+            ]
+        }
+    }
+
+
+def _image(where: str, url: str, description: str, words: _Words) -> JsonObject:
+    return {"sourceUri": {"uri": _https(where, url)}, "contentDescription": words.plain(description)}
+
+
+def _https(where: str, url: str) -> str:
+    # http is let through for servers that only a simulator talks to; Google itself fetches https alone.
+    if not url.startswith(("https://", "http://")):
+        raise PassContentError(where, f"an address starts with https://, not {url!r}")
+    return url
+
+
+def _required(where: str, text: str) -> str:
+    if not text.strip():
+        raise PassContentError(where, "this text is required and must not be empty")
+    return text
