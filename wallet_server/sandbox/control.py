@@ -193,6 +193,10 @@ class Control:
             "passes": [self._pass(phone, card, whole=True) for card in self._store.passes(phone.id)],
             "google": [self._google_card(phone, *saved) for saved in self._google.saved(phone.id)],
             "banners": [_plain(asdict(banner)) for banner in self._store.banners(phone.id)],
+            "icons": {
+                f"{card.pass_type_id}/{card.serial}": _image(card, "icon", phone.language)
+                for card in self._store.passes(phone.id)
+            },
             "events": [_plain(asdict(event)) for event in self._store.events(phone.id, EVENTS_SHOWN)],
         }
 

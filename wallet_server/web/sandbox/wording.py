@@ -20,7 +20,6 @@ SENTENCES: Final[Mapping[str, str]] = {
     "unregistered": gettext_noop("The phone told the server that it needs no more updates of %(card)s."),
     "removed": gettext_noop("The pass of %(card)s was deleted."),
     "push": gettext_noop("A push arrived from Apple."),
-    "changed": gettext_noop("The server named %(count)s changed passes (tag %(tag)s)."),
     "nothing_new": gettext_noop("The server said that no pass has changed."),
     "not_modified": gettext_noop("The pass of %(card)s is still the newest."),
     "updated": gettext_noop("The pass of %(card)s was updated."),
@@ -65,6 +64,13 @@ _WARNINGS: Final = frozenset(
 
 def sentence(event: Mapping[str, Any], t: Translator) -> str:
     """One line of the diary; a kind of another version is shown as it is."""
+    if event["kind"] == "changed":
+        return t.ngettext(
+            "The server named %(num)s changed pass (tag %(tag)s).",
+            "The server named %(num)s changed passes (tag %(tag)s).",
+            event["details"]["count"],
+            tag=event["details"]["tag"],
+        )
     text = SENTENCES.get(event["kind"])
     return t.gettext(text, **event["details"]) if text else str(event["kind"])
 
