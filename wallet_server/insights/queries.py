@@ -55,12 +55,12 @@ def report(
 
 
 def _table(bounds: Sequence[tuple[int, datetime, datetime]]) -> sa.CTE:
-    """The periods as rows of (index, start, end)."""
+    """The periods as rows of (place, start, end)."""
     moment = UTCDateTime()
     return sa.union_all(
         *(
             sa.select(
-                sa.literal(index, sa.Integer()).label("index"),
+                sa.literal(index, sa.Integer()).label("place"),
                 sa.literal(start, moment).label("start"),
                 sa.literal(end, moment).label("end"),
             )
@@ -89,11 +89,11 @@ def _joined(session: Session, program: ProgramDefinition, periods: Sequence[Span
         .cte("enrolled")
     )
     rows = session.execute(
-        sa.select(period.c.index, sa.func.count().label("members"))
+        sa.select(period.c.place, sa.func.count().label("members"))
         .join(enrolled, sa.and_(enrolled.c.since >= period.c.start, enrolled.c.since < period.c.end))
-        .group_by(period.c.index)
+        .group_by(period.c.place)
     )
-    counts: dict[int, int] = {row.index: row.members for row in rows}
+    counts: dict[int, int] = {row.place: row.members for row in rows}
     return counts.get(-1, 0), [counts.get(index, 0) for index in range(len(periods))]
 
 
@@ -105,7 +105,7 @@ def _bought(
     spend = col(Purchase.total_minor) - col(Purchase.discount_minor)
     rows = session.execute(
         sa.select(
-            period.c.index,
+            period.c.place,
             sa.func.count(col(Purchase.member_id).distinct()),
             sa.func.count(),
             sa.func.sum(spend),
@@ -120,7 +120,7 @@ def _bought(
                 col(Purchase.occurred_at) < period.c.end,
             ),
         )
-        .group_by(period.c.index)
+        .group_by(period.c.place)
     )
     found = {row[0]: (row[1], row[2], int(row[3]), int(row[4]), int(row[5])) for row in rows}
     return [found.get(index, (0, 0, 0, 0, 0)) for index in range(len(periods))]
