@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from wallet_server import migrations
-from wallet_server.clock import SandboxClock, SystemClock
-from wallet_server.db import create_engine
+from wallet_server.cli.common import open_database
 from wallet_server.imports.completejourney import (
     MEMBERS_FILE,
     NOTICE,
@@ -25,7 +23,6 @@ from wallet_server.imports.completejourney import (
 from wallet_server.imports.report import harmless
 from wallet_server.imports.runs import SHOWN_REFUSALS_MAX, Progress, Summary, run
 from wallet_server.imports.services import Kind
-from wallet_server.settings import load_settings
 
 PLAIN_LINE_SECONDS: Final = 10
 """How often a run whose output is a file or a pipe says where it is."""
@@ -81,18 +78,12 @@ def grocery_files(folder: Path, households: int | None, months: int) -> None:
 
 
 def _import(slug: str, kind: Kind, file: Path) -> None:
-    settings = load_settings()
-    engine = create_engine(settings.database_url)
-    migrations.require_head(engine)
-    clock = SandboxClock(engine) if settings.WALLET_SANDBOX else SystemClock()
     try:
-        with _progress(kind) as on_progress:
-            summary = run(engine, clock, slug=slug, kind=kind, path=file, on_progress=on_progress)
+        with open_database() as database, _progress(kind) as on_progress:
+            summary = run(database.engine, database.clock, slug=slug, kind=kind, path=file, on_progress=on_progress)
     except KeyboardInterrupt:
         click.echo("\nstopped; the same command goes on where this run ended", err=True)
         sys.exit(130)
-    finally:
-        engine.dispose()
     _tell(kind, file, summary)
     if summary.place.refused:
         sys.exit(1)
@@ -118,11 +109,16 @@ def _progress(kind: Kind) -> Iterator[Callable[[Progress], None]]:
 
         yield plain
         return
-    with click.progressbar(length=1, label=kind, file=sys.stderr, item_show_func=lambda item: item, width=30) as bar:
+    with ExitStack() as stack:
+        bars: list[Any] = []
 
         def drawn(progress: Progress) -> None:
-            bar.length = max(progress.total, 1)
-            bar.update(progress.position - bar.pos, rate(progress))
+            if not bars:  # drawn with the first batch, not over an error message or "nothing to do"
+                bar = click.progressbar(
+                    length=max(progress.total, 1), label=kind, file=sys.stderr, item_show_func=str, width=30
+                )
+                bars.append(stack.enter_context(bar))
+            bars[0].update(progress.position - bars[0].pos, rate(progress))
 
         yield drawn
 
