@@ -25,6 +25,7 @@ DOORS: Final = (
     "member",
     "panel",
     "wallet_api",
+    "pos_api",
     "sandbox",
 )
 

@@ -1,0 +1,259 @@
+"""What tills get: the shapes of the answers, and how they are made of the services' values.
+
+Points are integers, money is in the minor unit of the program's currency, percents are exact decimals or
+fractions as text, moments are ISO 8601 with an offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from wallet_server.challenges.progress import ChallengeState
+from wallet_server.ledger.postings import Balance
+from wallet_server.ledger.queries import EntryRow
+from wallet_server.purchases.services import Recorded
+from wallet_server.rewards.models import Voucher
+from wallet_server.rewards.wins import Won
+from wallet_server.rules.engine import Quote
+from wallet_server.rules.numbers import shortest
+
+
+class MemberJoined(BaseModel):
+    """A membership; the addresses are the member's secret. ``google_save_url`` is null without Google Wallet."""
+
+    member_id: UUID
+    card_number: str
+    page_url: str
+    apple_pass_url: str
+    google_save_url: str | None
+
+
+class BalanceAnswer(BaseModel):
+    """Points that can be spent, and points whose time has not come yet."""
+
+    spendable: int
+    pending: int
+
+
+class ChallengeAnswer(BaseModel):
+    """Where the member stands in a challenge's running window."""
+
+    code: str
+    progress: int
+    target: int
+    completed: bool
+
+
+class VoucherAnswer(BaseModel):
+    """A voucher; ``benefit`` is what it is good for."""
+
+    code: str
+    kind: str
+    sku: str | None
+    issued_at: datetime
+    expires_at: datetime | None
+    redeemed_at: datetime | None
+
+
+class OfferAnswer(BaseModel):
+    """What the newest campaign offers this member, in the member's language."""
+
+    text: str
+
+
+class MemberAnswer(BaseModel):
+    """What the cashier sees of a card; ``vouchers`` are those that can be redeemed now."""
+
+    member_id: UUID
+    card_number: str
+    tier: str | None
+    balance: BalanceAnswer
+    challenges: list[ChallengeAnswer]
+    vouchers: list[VoucherAnswer]
+    offers: list[OfferAnswer]
+
+
+class EntryAnswer(BaseModel):
+    """One row of the member's ledger."""
+
+    sequence: int
+    account: str
+    points: int
+    balance_after: int
+    kind: str
+    reason: str
+    purchase_id: UUID | None
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+class EntriesAnswer(BaseModel):
+    """A page of the ledger, newest first; ``next_after`` asks for the next one, null at the end."""
+
+    entries: list[EntryAnswer]
+    next_after: int | None
+
+
+class QuoteLineAnswer(BaseModel):
+    """What became of a line; ``amount_minor`` is before discounts."""
+
+    line: int
+    amount_minor: int
+    discount_minor: int
+    earn_percent: str
+    redeem_percent: str
+    points_earned: int
+    paid_with_points_minor: int
+
+
+class TraceStep(BaseModel):
+    """A rule that was looked at; ``line`` is null for the whole receipt."""
+
+    rule: str
+    family: str
+    line: int | None
+    matched: bool
+    effect: dict[str, Any]
+    why: str
+
+
+class QuoteAnswer(BaseModel):
+    """What a receipt brings and costs; ``total_minor`` is before discounts."""
+
+    total_minor: int
+    discount_minor: int
+    redeemable_points: int
+    points_redeemed: int
+    money_due_minor: int
+    points_earned: int
+    points_earned_spendable_at: datetime
+    lines: list[QuoteLineAnswer]
+    trace: list[TraceStep]
+
+
+class RewardAnswer(BaseModel):
+    """What was won by this purchase: a voucher's code, or points."""
+
+    challenge: str
+    kind: Literal["voucher", "points"]
+    voucher_code: str | None
+    points: int | None
+
+
+class PurchaseAnswer(QuoteAnswer):
+    """A recorded purchase, and the member after it."""
+
+    purchase_id: UUID
+    balance: BalanceAnswer
+    tier: str | None
+    challenges: list[ChallengeAnswer]
+    rewards: list[RewardAnswer]
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong with a request."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457); programs go by ``code``."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldError] | None = None
+    retry: Literal["new_key"] | None = None
+    retry_after: int | None = None
+    purchase_id: UUID | None = None
+
+
+def quote_body(made: Quote, spendable_at: datetime) -> dict[str, Any]:
+    """The answer to a quote."""
+    return {
+        "total_minor": made.total_minor,
+        "discount_minor": made.discount_minor,
+        "redeemable_points": made.redeemable_points,
+        "points_redeemed": made.points_redeemed,
+        "money_due_minor": made.money_due_minor,
+        "points_earned": made.points_earned,
+        "points_earned_spendable_at": spendable_at,
+        "lines": [
+            {
+                "line": line.line,
+                "amount_minor": line.amount_minor,
+                "discount_minor": line.discount_minor,
+                "earn_percent": shortest(line.earn_percent),
+                "redeem_percent": shortest(line.redeem_percent),
+                "points_earned": line.points_earned,
+                "paid_with_points_minor": line.paid_with_points_minor,
+            }
+            for line in made.lines
+        ],
+        "trace": [dict(step) for step in made.trace],
+    }
+
+
+def purchase_body(done: Recorded) -> dict[str, Any]:
+    """The answer to a purchase."""
+    return {
+        **quote_body(done.quote, done.spendable_at),
+        "purchase_id": done.purchase_id,
+        "balance": balance_body(done.balance),
+        "tier": done.tier,
+        "challenges": challenge_bodies(done.challenges),
+        "rewards": [reward_body(won) for won in done.rewards],
+    }
+
+
+def balance_body(balance: Balance) -> dict[str, int]:
+    """A member's points."""
+    return {"spendable": balance.spendable, "pending": balance.pending}
+
+
+def challenge_bodies(states: Sequence[ChallengeState]) -> list[dict[str, Any]]:
+    """A member's challenges."""
+    return [
+        {"code": state.code, "progress": state.progress, "target": state.target, "completed": state.completed}
+        for state in states
+    ]
+
+
+def reward_body(won: Won) -> dict[str, Any]:
+    """A reward."""
+    return {"challenge": won.challenge, "kind": won.kind, "voucher_code": won.voucher_code, "points": won.points}
+
+
+def voucher_body(voucher: Voucher) -> dict[str, Any]:
+    """A voucher."""
+    return {
+        "code": voucher.code,
+        "kind": voucher.benefit["kind"],
+        "sku": voucher.benefit.get("sku"),
+        "issued_at": voucher.issued_at,
+        "expires_at": voucher.expires_at,
+        "redeemed_at": voucher.redeemed_at,
+    }
+
+
+def entry_body(row: EntryRow) -> dict[str, Any]:
+    """A row of the ledger."""
+    return {
+        "sequence": row.sequence,
+        "account": row.account,
+        "points": row.points,
+        "balance_after": row.balance_after,
+        "kind": row.kind,
+        "reason": row.reason,
+        "purchase_id": row.purchase_id,
+        "occurred_at": row.occurred_at,
+        "recorded_at": row.recorded_at,
+    }

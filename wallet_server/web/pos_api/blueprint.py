@@ -1,0 +1,202 @@
+"""What every call of a till goes through: its key, its rate, the size and form of its body, its idempotency key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import wraps
+from typing import Any, Final, NoReturn, TypeVar
+from uuid import UUID
+
+from flask import Blueprint, Response, abort, request
+from pydantic import BaseModel, ValidationError
+from sqlmodel import Session
+from werkzeug.exceptions import UnsupportedMediaType
+
+from wallet_server.db import ALL_PROGRAMS, reading, to_json
+from wallet_server.errors import DomainError
+from wallet_server.idempotency.services import Answer, answer_once, request_hash
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.queries import find_api_key, load_program
+from wallet_server.web.context import server
+from wallet_server.web.problems import PROBLEM_TYPE, problem
+from wallet_server.web.security import limit_rate
+
+BODY_BYTES_MAX: Final = 256 * 1024
+CALLS_LIMIT: Final = "6000/minute"
+"""Per key. Without ``REDIS_URL`` each web process counts for itself."""
+WRONG_KEYS_LIMIT: Final = "60/minute"
+"""Per address: nobody mistypes a key more often."""
+KEY_LENGTH_MAX: Final = 200
+ERRORS_MAX: Final = 20
+
+Body = TypeVar("Body", bound=BaseModel)
+View = Callable[..., Any]
+Work = Callable[[Session], tuple[int, Mapping[str, Any]]]
+
+blueprint = Blueprint("pos_api", __name__, url_prefix="/api/v1")
+
+
+@dataclass(frozen=True, slots=True)
+class Till:
+    """Who calls: a key of a program, good for some scopes and for one outlet or (None) for all."""
+
+    key_id: UUID
+    program: ProgramDefinition
+    scopes: frozenset[str]
+    outlet: str | None
+    hint: str
+    now: datetime
+
+    @property
+    def actor(self) -> str:
+        """As records and the audit log name it."""
+        return f"key:{self.hint}"
+
+    def require(self, scope: str) -> None:
+        """Raises ``DomainError(missing_scope)`` (403)."""
+        if scope not in self.scopes:
+            raise DomainError("missing_scope", f"this key has no {scope!r} scope", status=403, scope=scope)
+
+    def require_outlet(self, outlet: str) -> None:
+        """Raises ``DomainError(other_outlet)`` (403) for a key that is good for another outlet only."""
+        if self.outlet is not None and outlet != self.outlet:
+            raise DomainError("other_outlet", f"this key is good for outlet {self.outlet!r} only", status=403)
+
+
+@blueprint.before_request
+def _limit_body() -> None:
+    request.max_content_length = BODY_BYTES_MAX
+
+
+def till_view(*scopes: str) -> Callable[[View], View]:
+    """Let a till in whose key has all these scopes; the view gets the :class:`Till` first."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(**values: Any) -> Any:
+            till = _till_of_request()
+            limit_rate("till", CALLS_LIMIT, str(till.key_id))
+            for scope in scopes:
+                till.require(scope)
+            return view(till, **values)
+
+        return guarded
+
+    return decorate
+
+
+def _till_of_request() -> Till:
+    scheme, _space, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        _unauthorized("this call needs a till key: Authorization: Bearer …", "")
+    context = server()
+    with reading(context.engine, ALL_PROGRAMS) as session:
+        key = find_api_key(session, secret.strip()) if len(secret) <= KEY_LENGTH_MAX else None
+        if key is None:
+            limit_rate("wrong till key", WRONG_KEYS_LIMIT)
+            _unauthorized("this key is wrong or has been revoked", ', error="invalid_token"')
+        program = load_program(session, program_id=key.program_id)
+    outlet = program.outlet_by_id(key.outlet_id).section.code if key.outlet_id else None
+    return Till(key.id, program, frozenset(key.scopes), outlet, key.hint, context.clock.now())
+
+
+def _unauthorized(detail: str, parameters: str) -> NoReturn:
+    """RFC 6750, section 3: the challenge says what is missing or wrong."""
+    response = problem("unauthorized", detail, 401)
+    response.headers["WWW-Authenticate"] = f'Bearer realm="wallet-server"{parameters}'
+    abort(response)
+
+
+def read_body(model: type[Body]) -> tuple[Body, Any]:
+    """The request's body as ``model``, and as the plain JSON that it was.
+
+    Decimal numbers are read exactly, and an object that names a member twice is refused: two readers of it
+    would see two different purchases. Raises ``DomainError``: ``bad_json`` (400), ``validation`` (422).
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("send application/json")
+    raw = request.get_data()
+    try:
+        data = json.loads(
+            raw.decode("utf-8"), parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once_each
+        )
+    except (ValueError, RecursionError) as error:
+        raise DomainError("bad_json", f"the body is not JSON: {str(error)[:200]}", status=400) from None
+    return parsed(model, data), data
+
+
+def read_query(model: type[Body]) -> Body:
+    """The query string as ``model``. Raises ``DomainError(validation)``."""
+    return parsed(model, request.args.to_dict())
+
+
+def parsed(model: type[Body], data: Any) -> Body:
+    """Check data against a model; raises ``DomainError(validation)`` whose ``errors`` name each field."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        found = [
+            {"field": _field(item["loc"]), "message": item["msg"].removeprefix("Value error, ")}
+            for item in error.errors(include_url=False, include_context=False, include_input=False)[:ERRORS_MAX]
+        ]
+        sentence = "; ".join(f"{item['field']}: {item['message']}" for item in found[:3])
+        raise DomainError("validation", sentence, errors=found) from None
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "body"
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("an object names a member twice")
+    return result
+
+
+def answer_key(till: Till, data: Any, work: Work) -> Answer:
+    """Answer this request once under its ``Idempotency-Key``; ``data`` is what makes two requests the same.
+
+    Raises ``DomainError`` as :func:`wallet_server.idempotency.services.answer_once` does; other refusals of
+    ``work`` are the answer.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        message = "is missing: a number that this till never uses again, and repeats with each retry"
+        raise DomainError(
+            "validation", f"Idempotency-Key {message}", errors=[{"field": "Idempotency-Key", "message": message}]
+        )
+    asked = request_hash(request.method, request.path, to_json(data))
+    return answer_once(
+        server().engine, till.program.id, str(till.key_id), key, asked, work, till.now, refusal=_problem_of
+    )
+
+
+def _problem_of(error: DomainError) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(problem(error.code, error.detail, error.status, **error.extra).get_data())
+    return document
+
+
+def respond(answer: Answer, text: str | None = None) -> Response:
+    """The HTTP answer; ``text`` in place of the stored body."""
+    kind = PROBLEM_TYPE if answer.status >= 400 else "application/json"
+    response = Response(answer.body_text if text is None else text, status=answer.status, content_type=kind)
+    if answer.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
+    """A plain JSON answer."""
+    return Response(to_json(body), status=status, content_type="application/json")

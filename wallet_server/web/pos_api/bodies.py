@@ -1,0 +1,157 @@
+"""What tills send: strict shapes, checked before anything else. Unknown members are refused."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+from wallet_server.ledger.queries import PAGE_SIZE_MAX
+from wallet_server.members.services import Enrol
+from wallet_server.programs.file import POINTS_MAX
+from wallet_server.purchases.commands import (
+    CODE_MAX,
+    LINES_MAX,
+    PAYMENT_TYPE_MAX,
+    QUANTITY_THOUSANDTHS_MAX,
+    RECEIPT_ID_MAX,
+    UNIT_PRICE_MINOR_MAX,
+    LineInput,
+    RecordPurchase,
+)
+
+
+def _text_only(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise ValueError("must be a number")
+    return Decimal(value)
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_text_only), Field(strict=False)]
+"""ISO 8601 with an offset from UTC."""
+Day = Annotated[date, BeforeValidator(_text_only), Field(strict=False)]
+Quantity = Annotated[
+    Decimal,
+    BeforeValidator(_number),
+    Field(gt=0, le=QUANTITY_THOUSANDTHS_MAX // 1000, decimal_places=3),
+    WithJsonSchema(
+        {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": QUANTITY_THOUSANDTHS_MAX // 1000,
+            "multipleOf": 0.001,
+            "description": "Up to three decimals.",
+        }
+    ),
+]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=CODE_MAX)]
+OutletCode = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+ReceiptId = Annotated[str, StringConstraints(min_length=1, max_length=RECEIPT_ID_MAX)]
+CardNumber = Annotated[str, StringConstraints(min_length=1, max_length=32)]
+RedeemPoints = Annotated[int, Field(ge=0, le=POINTS_MAX)] | Literal["max"]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Consents(_Body):
+    """The person's answers."""
+
+    marketing: bool
+
+
+class NewMember(_Body):
+    """Somebody who joins: a phone number or an e-mail address."""
+
+    phone: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
+    email: Annotated[str, StringConstraints(min_length=1, max_length=254)] | None = None
+    language: Annotated[str, StringConstraints(min_length=2, max_length=8)] | None = None
+    name: Annotated[str, StringConstraints(max_length=120)] | None = None
+    birthday: Day | None = None
+    channel: Annotated[str, StringConstraints(min_length=1, max_length=63)] = "till"
+    outlet: OutletCode | None = None
+    referral_code: Annotated[str, StringConstraints(min_length=1, max_length=16)] | None = None
+    external_id: Annotated[str, StringConstraints(min_length=1, max_length=120)] | None = None
+    consents: Consents | None = None
+
+    def command(self, outlet: str | None) -> Enrol:
+        """What the members' service is asked; ``outlet`` where the body names none."""
+        return Enrol(
+            phone=self.phone,
+            email=self.email,
+            language=self.language,
+            name=self.name,
+            birthday=self.birthday,
+            channel=self.channel,
+            outlet=self.outlet or outlet,
+            referral_code=self.referral_code,
+            external_id=self.external_id,
+            marketing=self.consents.marketing if self.consents else None,
+        )
+
+
+class PurchaseLine(_Body):
+    """One line of a receipt; ``sku`` or ``category`` may be missing, a known sku brings its category."""
+
+    sku: Code | None = None
+    category: Code | None = None
+    quantity: Quantity
+    unit_price_minor: Annotated[int, Field(ge=0, le=UNIT_PRICE_MINOR_MAX)]
+
+
+class QuoteRequest(_Body):
+    """A receipt before it is paid."""
+
+    card_number: CardNumber
+    outlet: OutletCode
+    occurred_at: Moment
+    payment_type: Annotated[str, StringConstraints(min_length=1, max_length=PAYMENT_TYPE_MAX)] | None = None
+    redeem_points: RedeemPoints = 0
+    lines: Annotated[list[PurchaseLine], Field(min_length=1, max_length=LINES_MAX)]
+
+    def command(self, receipt_id: str = "") -> RecordPurchase:
+        """What the purchases' service is asked."""
+        return RecordPurchase(
+            receipt_id=receipt_id,
+            card_number=self.card_number,
+            outlet=self.outlet,
+            occurred_at=self.occurred_at,
+            lines=tuple(
+                LineInput(line.sku, line.category, int(line.quantity * 1000), line.unit_price_minor)
+                for line in self.lines
+            ),
+            payment_type=self.payment_type,
+            redeem_points=self.redeem_points,
+        )
+
+
+class PurchaseRequest(QuoteRequest):
+    """A receipt; ``receipt_id`` is unique per outlet."""
+
+    receipt_id: ReceiptId
+
+
+class VoucherRedemption(_Body):
+    """Where and when a voucher was used."""
+
+    outlet: OutletCode
+    occurred_at: Moment
+    receipt_id: ReceiptId | None = None
+
+
+class EntriesQuery(BaseModel):
+    """A page of a ledger: at most ``limit`` rows that come after (are older than) row ``after``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    limit: Annotated[int, Field(ge=1, le=PAGE_SIZE_MAX)] = 50
