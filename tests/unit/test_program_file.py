@@ -79,7 +79,8 @@ def test_the_smallest_file_has_every_default() -> None:
             "line 8: challenges[0].target: should be greater than or equal to 1",
         ),
         (
-            "challenges:\n  - {code: c, name: C, metric: visits, target: 3,\n     filter: {outlets: [Z]}, reward: {points: 5}}\n",
+            "challenges:\n  - {code: c, name: C, metric: visits, target: 3,\n"
+            "     filter: {outlets: [Z]}, reward: {points: 5}}\n",
             "line 9: challenges[0].filter.outlets[0]: 'Z' is not defined in this file",
         ),
         (
@@ -198,8 +199,11 @@ def with_text(text: str) -> ProgramFile:
 
 
 WORDS = st.sampled_from(
-    ["1", "-7", "007", "1.5", "1e3", ".5", "0x1F", "0o17", "1_000", "16:00", "NO", "yes", "null", "~", "=", "<<", "2026-01-01", "true", "#a", "a: b", "- a", "*a", "&a", "!a", "%a", "@a", "`a", "'", '"', "a\u0085b", "кафе", "☕", "|", ">"]
-)  # fmt: skip
+    [
+        *"1 -7 007 1.5 1e3 .5 0x1F 0o17 1_000 16:00 2026-01-01 NO yes null true ~ = << #a *a &a !a %a @a `a |".split(),
+        *("a: b", "- a", "'", '"', "a\u0085b", "кафе", "☕", ">"),
+    ]
+)
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40) | WORDS
 
 

@@ -128,9 +128,8 @@ def test_what_a_stranger_says_about_marketing_is_not_believed(engine: Engine, ca
 def test_a_bad_field_is_named_and_nothing_is_kept(
     engine: Engine, cafe: ProgramDefinition, fields: dict[str, Any], code: str, field: str | None
 ) -> None:
-    with transaction(engine, cafe.id) as session:
-        with pytest.raises(DomainError) as refused:
-            enrol(session, cafe, Enrol(**fields), now=NOW, actor="member")
+    with transaction(engine, cafe.id) as session, pytest.raises(DomainError) as refused:
+        enrol(session, cafe, Enrol(**fields), now=NOW, actor="member")
     assert (refused.value.code, refused.value.extra.get("field")) == (code, field)
     assert counts(engine, cafe) == [0] * len(TABLES)
 
@@ -181,9 +180,8 @@ def test_a_batch_answers_in_order_and_one_bad_row_stops_no_other(engine: Engine,
         True, "validation", False, False, True, "card_taken",
     ]  # fmt: skip
     assert answers[0].member_id == answers[3].member_id
-    with transaction(engine, cafe.id) as session:
-        with pytest.raises(DomainError):
-            enrol_many(session, cafe, [Enrol(external_id="h-9"), Enrol()], now=NOW, actor="cli")
+    with transaction(engine, cafe.id) as session, pytest.raises(DomainError):
+        enrol_many(session, cafe, [Enrol(external_id="h-9"), Enrol()], now=NOW, actor="cli")
     assert counts(engine, cafe)[0] == 3
 
 
