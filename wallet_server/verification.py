@@ -21,9 +21,16 @@ from wallet_server.issuance import invariants as issuance
 from wallet_server.ledger import invariants as ledger
 from wallet_server.ledger.invariants import Violation
 from wallet_server.programs.queries import load_program
+from wallet_server.purchases import invariants as purchases
 
 CheckFunction = Callable[[Session], list[Violation]]
-CHECKS: Sequence[CheckFunction] = (*ledger.CHECKS, *challenges.CHECKS, *campaigns.CHECKS, *issuance.CHECKS)
+CHECKS: Sequence[CheckFunction] = (
+    *ledger.CHECKS,
+    *purchases.CHECKS,
+    *challenges.CHECKS,
+    *campaigns.CHECKS,
+    *issuance.CHECKS,
+)
 
 
 @dataclass(frozen=True)

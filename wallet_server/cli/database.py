@@ -62,10 +62,11 @@ def verify(slug: str | None, as_json: bool) -> None:
 
 
 def _print_report(report: Report) -> None:
+    width = max(len(check.name) for check in report.checks)
     for check in report.checks:
         broken = [violation for violation in report.violations if violation.check == check.name]
         mark = click.style("broken", fg="red") if broken else click.style("holds ", fg="green")
-        click.echo(f"  {mark} {check.name:<28} {check.summary}")
+        click.echo(f"  {mark} {check.name:<{width}} {check.summary}")
         for violation in broken[:ROWS_SHOWN_MAX]:
             click.echo(f"         {violation.row}: {violation.detail}")
         if len(broken) > ROWS_SHOWN_MAX:
