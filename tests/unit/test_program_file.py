@@ -28,6 +28,7 @@ program:
   time_zone: Europe/Skopje
   languages: [mk]
 """
+CHALLENGE = "challenges:\n - {code: c, name: C, metric: visits, target: 1, reward: {points: 1},"
 EXAMPLES = ("cafe-ohrid.yaml", "grocery.yaml")
 
 
@@ -79,8 +80,7 @@ def test_the_smallest_file_has_every_default() -> None:
             "line 8: challenges[0].target: should be greater than or equal to 1",
         ),
         (
-            "challenges:\n  - {code: c, name: C, metric: visits, target: 3,\n"
-            "     filter: {outlets: [Z]}, reward: {points: 5}}\n",
+            CHALLENGE + "\n   filter: {outlets: [Z]}}",
             "line 9: challenges[0].filter.outlets[0]: 'Z' is not defined in this file",
         ),
         (
