@@ -19,7 +19,7 @@ from sqlmodel import Session, col, select
 from passes.apple.push import PushOutcome, PushVerdict
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.issuance.models import IssuedPass
-from wallet_server.issuance.queries import push_targets
+from wallet_server.issuance.queries import PushTarget, push_targets
 from wallet_server.issuance.services import DeadToken, assign_tags, drop_dead_tokens, record_pushed
 from wallet_server.outbox.services import Leased
 from workers import google
@@ -36,31 +36,28 @@ SUSPICIOUS_SHARE: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Ringing:
-    """What a batch found to push: versions by pass, and the phones of each."""
+    """What a batch found to push: versions by pass, and the phones."""
 
     apple: Mapping[UUID, int] = field(default_factory=dict)
-    tokens: Mapping[UUID, tuple[str, ...]] = field(default_factory=dict)
+    targets: Sequence[PushTarget] = ()
     google: Mapping[UUID, Sequence[UUID]] = field(default_factory=dict)
     """Passes by program."""
 
 
 def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
     """Push the passes of these rows to Apple's and Google's servers."""
-    wanted = {row: [UUID(item) for item in row.payload["pass_ids"]] for row in rows}
+    wanted = [(row, [UUID(item) for item in row.payload["pass_ids"]]) for row in rows]
     with transaction(runtime.context.engine, ALL_PROGRAMS) as session:
-        ringing = _prepare(session, sorted({pass_id for ids in wanted.values() for pass_id in ids}))
-    tokens = sorted({token for of_pass in ringing.tokens.values() for token in of_pass})
+        ringing = _prepare(session, sorted({pass_id for _, ids in wanted for pass_id in ids}))
+    tokens = sorted({target.push_token for target in ringing.targets})
     outcomes = {
         outcome.token: outcome
         for outcome in (runtime.pusher.push(tokens, deadline_seconds=PUSH_DEADLINE_S) if tokens else [])
     }
     at_google = google.put_cards(runtime, ringing.google, GOOGLE_DEADLINE)
     troubles = {**_troubles(ringing, outcomes), **at_google.troubles}
-    pushed = {
-        pass_id: version
-        for pass_id, version in ringing.apple.items()
-        if pass_id not in troubles and any(_accepted(outcomes[token]) for token in ringing.tokens.get(pass_id, ()))
-    }
+    rung = {target.pass_id for target in ringing.targets if _accepted(outcomes[target.push_token])}
+    pushed = {pass_id: ringing.apple[pass_id] for pass_id in rung - troubles.keys()}
     dead = _dead_tokens(outcomes.values())
 
     def record(session: Session, now: datetime) -> None:
@@ -68,7 +65,7 @@ def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
         drop_dead_tokens(session, dead)
 
     done, again = [], []
-    for row, pass_ids in wanted.items():
+    for row, pass_ids in wanted:
         reasons = sorted({troubles[pass_id] for pass_id in pass_ids if pass_id in troubles})
         if reasons:
             again.append(Again(row, "; ".join(reasons), attempts_max=OUTAGE_ATTEMPTS_MAX))
@@ -96,10 +93,8 @@ def _prepare(session: Session, pass_ids: Sequence[UUID]) -> _Ringing:
     assign_tags(session, apple)
     # The version is read after the tag was given: a change that commits later brings its own row.
     versions = session.execute(select(IssuedPass.id, IssuedPass.version).where(col(IssuedPass.id).in_(apple)))
-    tokens: dict[UUID, tuple[str, ...]] = {}
-    for target in push_targets(session, apple):
-        tokens[target.pass_id] = (*tokens.get(target.pass_id, ()), target.push_token)
-    return _Ringing(apple={row.id: row.version for row in versions}, tokens=tokens, google=at_google)
+    targets = push_targets(session, apple)
+    return _Ringing(apple={row.id: row.version for row in versions}, targets=targets, google=at_google)
 
 
 def _accepted(outcome: PushOutcome) -> bool:
@@ -110,13 +105,14 @@ def _troubles(ringing: _Ringing, outcomes: Mapping[str, PushOutcome]) -> dict[UU
     """The passes of which some phone is still to be told, with the reason."""
     suspicious = _is_suspicious(outcomes.values())
     troubles: dict[UUID, str] = {}
-    for pass_id, tokens in ringing.tokens.items():
-        for outcome in (outcomes[token] for token in tokens):
-            given_up = outcome.verdict is PushVerdict.GONE or (
-                outcome.verdict is PushVerdict.BAD_TOKEN and not suspicious
-            )
-            if not _accepted(outcome) and not given_up:
-                troubles[pass_id] = f"{outcome.status} {outcome.reason}"
+    for target in ringing.targets:
+        outcome = outcomes[target.push_token]
+        # A phone that has told us its token since is alive, whatever the push service still believes.
+        given_up = (
+            outcome.verdict is PushVerdict.GONE and (not outcome.timestamp or target.token_at < outcome.timestamp)
+        ) or (outcome.verdict is PushVerdict.BAD_TOKEN and not suspicious)
+        if not _accepted(outcome) and not given_up:
+            troubles[target.pass_id] = f"{outcome.status} {outcome.reason}"
     wrong = [outcome for outcome in outcomes.values() if outcome.verdict is PushVerdict.CONFIGURATION]
     if wrong or suspicious:
         first = wrong[0] if wrong else next(o for o in outcomes.values() if o.verdict is PushVerdict.BAD_TOKEN)

@@ -41,10 +41,11 @@ class ChangedSerials:
 
 @dataclass(frozen=True, slots=True)
 class PushTarget:
-    """One phone to ring for one pass."""
+    """One phone to ring for one pass; ``token_at`` is when the phone last told us its token."""
 
     pass_id: UUID
     push_token: str
+    token_at: datetime
 
 
 def pass_by_serial(session: Session, wallet: str, serial: str) -> IssuedPass | None:
@@ -95,12 +96,12 @@ def changed_serials(session: Session, device: str, since: int | None) -> Changed
 def push_targets(session: Session, pass_ids: Collection[UUID]) -> list[PushTarget]:
     """The phones that are registered for these passes."""
     rows = session.execute(
-        sa.select(col(Registration.pass_id), col(Device.push_token))
+        sa.select(col(Registration.pass_id), col(Device.push_token), col(Device.token_at))
         .join(Device, col(Device.id) == col(Registration.device_id))
         .where(col(Registration.pass_id).in_(list(pass_ids)))
         .order_by(col(Device.id), col(Registration.pass_id))
     )
-    return [PushTarget(row.pass_id, row.push_token) for row in rows]
+    return [PushTarget(row.pass_id, row.push_token, row.token_at) for row in rows]
 
 
 def card_states(
