@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -138,7 +138,7 @@ class Plan:
 
 def spendable_at(program: ProgramDefinition, occurred_at: datetime, now: datetime) -> datetime:
     """When the points of a purchase become spendable; a till's clock that is ahead delays nothing."""
-    return min(occurred_at, now) + timedelta(days=program.points.pending_days)
+    return min(occurred_at, now).astimezone(UTC) + timedelta(days=program.points.pending_days)
 
 
 def category_of(sku: str | None, category: str | None, categories: Mapping[str, str | None]) -> str | None:

@@ -6,7 +6,16 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from wallet_server.ledger.queries import PAGE_SIZE_MAX
 from wallet_server.members.services import Enrol
@@ -35,6 +44,14 @@ def _number(value: Any) -> Any:
     return Decimal(value)
 
 
+def _redemption(value: Any) -> int | Literal["max"]:
+    if value == "max":
+        return "max"
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= POINTS_MAX:
+        return value
+    raise ValueError(f'must be a whole number from 0 to {POINTS_MAX}, or "max"')
+
+
 Moment = Annotated[AwareDatetime, BeforeValidator(_text_only), Field(strict=False)]
 """ISO 8601 with an offset from UTC."""
 Day = Annotated[date, BeforeValidator(_text_only), Field(strict=False)]
@@ -56,7 +73,11 @@ Code = Annotated[str, StringConstraints(min_length=1, max_length=CODE_MAX)]
 OutletCode = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 ReceiptId = Annotated[str, StringConstraints(min_length=1, max_length=RECEIPT_ID_MAX)]
 CardNumber = Annotated[str, StringConstraints(min_length=1, max_length=32)]
-RedeemPoints = Annotated[int, Field(ge=0, le=POINTS_MAX)] | Literal["max"]
+Redemption = Annotated[
+    int | Literal["max"],
+    PlainValidator(_redemption),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": POINTS_MAX}, {"const": "max"}]}),
+]
 
 
 class _Body(BaseModel):
@@ -115,7 +136,7 @@ class QuoteRequest(_Body):
     outlet: OutletCode
     occurred_at: Moment
     payment_type: Annotated[str, StringConstraints(min_length=1, max_length=PAYMENT_TYPE_MAX)] | None = None
-    redeem_points: RedeemPoints = 0
+    redeem_points: Redemption = 0
     lines: Annotated[list[PurchaseLine], Field(min_length=1, max_length=LINES_MAX)]
 
     def command(self, receipt_id: str = "") -> RecordPurchase:
