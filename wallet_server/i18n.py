@@ -15,7 +15,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_time
+from babel.dates import format_date, format_datetime, format_interval, format_skeleton, format_time
 from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "ru": "Русский", "mk": "Македонски"}
@@ -86,6 +86,14 @@ class Translator:
         if isinstance(day, dt.datetime) and zone:
             day = day.astimezone(ZoneInfo(zone)).date()
         return format_date(day, style, locale=self.locale)
+
+    def days(self, first: dt.date, last: dt.date) -> str:
+        """Days from ``first`` to ``last``, both included, without the year: “16 – 22 Nov”."""
+        return str(format_interval(first, last, "MMMd", locale=self.locale))
+
+    def month(self, day: dt.date) -> str:
+        """The month that a day is in: “November 2026”."""
+        return str(format_skeleton("yMMMM", day, locale=self.locale))
 
 
 @lru_cache(maxsize=32)

@@ -53,3 +53,19 @@ def test_a_programs_text_falls_back() -> None:
 def test_the_readers_best_offered_language_is_found() -> None:
     assert best_language(["de-DE", "mk-MK", "en"], ["en", "mk"]) == "mk"
     assert best_language(["de"], ["mk", "en"]) == "mk"
+
+
+@pytest.mark.parametrize(
+    ("language", "week", "month"),
+    [
+        ("en", "Nov 16 – 22", "November 2026"),
+        ("ru", "16–22 нояб.", "ноябрь 2026 г."),
+        ("mk", "16 – 22 ное.", "ноември 2026 г."),
+    ],
+)
+def test_weeks_and_months_are_written_for_the_reader(language: str, week: str, month: str) -> None:
+    def spaced(text: str) -> str:
+        return plain(text).replace("\N{THIN SPACE}", " ")
+
+    assert spaced(translator(language).days(date(2026, 11, 16), date(2026, 11, 22))) == week
+    assert translator(language).month(date(2026, 11, 1)) == month

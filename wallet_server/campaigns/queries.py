@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -58,6 +58,17 @@ class Preview:
     audience: int
     reachable: int
     """With marketing consent and a pass in a wallet."""
+    consenting: int
+    """With marketing consent, whether they hold a pass or not."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a list says of a launched campaign, in members."""
+
+    audience: int
+    waiting: int
+    shown: int
 
 
 def progress(session: Session, campaign_id: UUID) -> CampaignProgress:
@@ -125,10 +136,31 @@ def preview(session: Session, program: ProgramDefinition, condition: Condition, 
         )
         .correlate(selected)
     )
-    audience, reachable = session.execute(
-        sa.select(sa.func.count(), sa.func.count(sa.case((sa.and_(consent, live), 1)))).select_from(selected)
+    audience, reachable, consenting = session.execute(
+        sa.select(
+            sa.func.count(),
+            sa.func.count(sa.case((sa.and_(consent, live), 1))),
+            sa.func.count(sa.case((consent, 1))),
+        ).select_from(selected)
     ).one()
-    return Preview(audience, reachable)
+    return Preview(audience, reachable, consenting)
+
+
+def outcomes(session: Session, campaign_ids: Collection[UUID]) -> dict[UUID, Outcome]:
+    """How far several campaigns have come, for a list; one that was not launched is missing."""
+    if not campaign_ids:
+        return {}
+    rows = session.execute(
+        sa.select(
+            col(CampaignRecipient.campaign_id),
+            sa.func.count(),
+            sa.func.count(sa.case((col(CampaignRecipient.state) == "waiting", 1))),
+            sa.func.count(sa.case((col(CampaignRecipient.state) == "shown", 1))),
+        )
+        .where(col(CampaignRecipient.campaign_id).in_(campaign_ids))
+        .group_by(col(CampaignRecipient.campaign_id))
+    )
+    return {campaign_id: Outcome(audience, waiting, shown) for campaign_id, audience, waiting, shown in rows}
 
 
 def list_campaigns(session: Session, program: ProgramDefinition, *, limit: int = 50) -> Sequence[Campaign]:

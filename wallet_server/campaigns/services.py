@@ -58,10 +58,7 @@ def create(
     The text is needed in the program's default language, which members of other languages get where theirs is
     missing. Raises ``DomainError(validation)`` with ``field``, and ``NotFoundError(unknown_segment)``.
     """
-    name = name.strip()
-    if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
-        raise DomainError("validation", f"a name has 1 to {NAME_CHARACTERS_MAX} characters", field="name")
-    texts = _checked_message(program, message)
+    name, texts = _checked_name(name), _checked_message(program, message)
     segment = find_segment(session, program, segment_id=segment_id)
     campaign = Campaign(
         id=new_id(),
@@ -77,6 +74,65 @@ def create(
     session.flush()
     _audit(session, campaign, "campaign.created", actor, now, segment=segment.code, message=texts)
     return campaign
+
+
+def revise(
+    session: Session,
+    program: ProgramDefinition,
+    campaign_id: UUID,
+    *,
+    name: str,
+    segment_id: UUID,
+    message: Mapping[str, str],
+    actor: str,
+    now: datetime,
+) -> Campaign:
+    """Write a campaign anew that was not launched; as :func:`create` takes it.
+
+    Raises what ``create`` does, ``NotFoundError(unknown_campaign)`` and ``DomainError(campaign_launched, 409)``.
+    """
+    campaign = _locked_draft(session, program, campaign_id)
+    name, texts = _checked_name(name), _checked_message(program, message)
+    segment = find_segment(session, program, segment_id=segment_id)
+    campaign.name, campaign.message = name, texts
+    campaign.segment_id, campaign.condition = segment.id, dict(segment.condition)
+    session.add(campaign)
+    session.flush()
+    _audit(session, campaign, "campaign.revised", actor, now, segment=segment.code, message=texts)
+    return campaign
+
+
+def discard(session: Session, program: ProgramDefinition, campaign_id: UUID, *, actor: str, now: datetime) -> None:
+    """Delete a campaign that was not launched.
+
+    Raises ``NotFoundError(unknown_campaign)`` and ``DomainError(campaign_launched, 409)``.
+    """
+    campaign = _locked_draft(session, program, campaign_id)
+    _audit(session, campaign, "campaign.discarded", actor, now)
+    session.delete(campaign)
+    session.flush()
+
+
+def _locked_draft(session: Session, program: ProgramDefinition, campaign_id: UUID) -> Campaign:
+    """The campaign, kept from others until the end of the transaction, and not launched so far."""
+    campaign = session.exec(
+        select(Campaign)
+        .where(Campaign.program_id == program.id, Campaign.id == campaign_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if campaign is None:
+        raise NotFoundError("unknown_campaign", "there is no such campaign in this program")
+    if campaign.launched_at is not None:
+        raise DomainError("campaign_launched", "this campaign has been launched before", status=409)
+    return campaign
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip()
+    if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
+        raise DomainError("validation", f"a name has 1 to {NAME_CHARACTERS_MAX} characters", field="name")
+    return name
 
 
 def _checked_message(program: ProgramDefinition, message: Mapping[str, str]) -> dict[str, str]:
@@ -104,16 +160,7 @@ def launch(session: Session, program: ProgramDefinition, campaign_id: UUID, *, n
     Raises ``NotFoundError(unknown_campaign)``, ``DomainError(campaign_launched, 409)`` and
     ``DomainError(empty_audience, 409)``, the last two having changed nothing.
     """
-    campaign = session.exec(
-        select(Campaign)
-        .where(Campaign.program_id == program.id, Campaign.id == campaign_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one_or_none()
-    if campaign is None:
-        raise NotFoundError("unknown_campaign", "there is no such campaign in this program")
-    if campaign.launched_at is not None:
-        raise DomainError("campaign_launched", "this campaign has been launched before", status=409)
+    campaign = _locked_draft(session, program, campaign_id)
     segment = find_segment(session, program, segment_id=campaign.segment_id)
     audience, batches = _freeze_audience(session, program, campaign, segment, now)
     if audience == 0:

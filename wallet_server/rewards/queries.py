@@ -9,9 +9,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
+from wallet_server.errors import NotFoundError
 from wallet_server.rewards.models import Voucher
+from wallet_server.rewards.wins import parse_voucher_code
 
 VOUCHERS_MAX: Final = 100
 """Vouchers of one member that are listed: more than anybody can spend, or read."""
@@ -46,3 +48,12 @@ def vouchers(
     for voucher in rows:
         found.setdefault(voucher.member_id, []).append(voucher)
     return {member_id: tuple(mine) for member_id, mine in found.items()}
+
+
+def find_voucher(session: Session, text: str) -> Voucher:
+    """A voucher of the session's program by what was scanned or typed; raises ``NotFoundError(unknown_voucher)``."""
+    code = parse_voucher_code(text)
+    found = session.exec(select(Voucher).where(Voucher.code == code)).one_or_none() if code is not None else None
+    if found is None:
+        raise NotFoundError("unknown_voucher", "there is no such voucher in this program")
+    return found
