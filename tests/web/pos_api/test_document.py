@@ -55,10 +55,8 @@ def test_every_code_is_documented() -> None:
     documented = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/errors.md").read_text(encoding="utf-8"), re.MULTILINE))
     raised: dict[str, str] = {}
     for path in (ROOT / "wallet_server").rglob("*.py"):
-        if path.is_relative_to(ROOT / "wallet_server/web/sandbox") or path.is_relative_to(
-            ROOT / "wallet_server/sandbox"
-        ):
-            continue
+        if "sandbox" in str(path.relative_to(ROOT)):
+            continue  # the simulator's own refusals are no contract
         text = path.read_text(encoding="utf-8")
         for code in re.findall(r'(?:DomainError|NotFoundError|problem|refusal)\(\s*"(\w+)"', text):
             raised[code] = path.name

@@ -80,6 +80,16 @@ Redemption = Annotated[
 ]
 
 
+_EXAMPLE_RECEIPT: dict[str, Any] = {
+    "card_number": "4000123412341234",
+    "outlet": "A",
+    "occurred_at": "2026-11-23T16:30:00+01:00",
+    "payment_type": "card",
+    "redeem_points": 0,
+    "lines": [{"sku": "cappuccino", "category": "coffee", "quantity": 1, "unit_price_minor": 30000}],
+}
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -92,6 +102,10 @@ class Consents(_Body):
 
 class NewMember(_Body):
     """Somebody who joins: a phone number or an e-mail address."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"phone": "+38970123456", "language": "mk", "consents": {"marketing": True}}]}
+    )
 
     phone: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
     email: Annotated[str, StringConstraints(min_length=1, max_length=254)] | None = None
@@ -132,6 +146,8 @@ class PurchaseLine(_Body):
 class QuoteRequest(_Body):
     """A receipt before it is paid."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE_RECEIPT]})
+
     card_number: CardNumber
     outlet: OutletCode
     occurred_at: Moment
@@ -158,11 +174,17 @@ class QuoteRequest(_Body):
 class PurchaseRequest(QuoteRequest):
     """A receipt; ``receipt_id`` is unique per outlet."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"receipt_id": "A-10045", **_EXAMPLE_RECEIPT}]})
+
     receipt_id: ReceiptId
 
 
 class VoucherRedemption(_Body):
     """Where and when a voucher was used."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"outlet": "A", "occurred_at": "2026-11-23T16:30:00+01:00"}]}
+    )
 
     outlet: OutletCode
     occurred_at: Moment

@@ -13,7 +13,6 @@ from typing import Final
 from flask import Blueprint, Flask, Response, abort, render_template, send_file
 
 from wallet_server.db import to_json
-from wallet_server.web.context import server
 from wallet_server.web.pos_api.document import PATH, document
 from wallet_server.web.security import permission
 
@@ -31,7 +30,7 @@ def register(app: Flask) -> None:
 @blueprint.get("/openapi.json")
 @permission("public")
 def openapi() -> Response:
-    return Response(to_json(document(server().settings.public_url)), content_type="application/json")
+    return Response(to_json(document()), content_type="application/json")
 
 
 @blueprint.get("/docs")

@@ -51,6 +51,11 @@ class Operation:
     query: type[BaseModel] | None = None
     keyed: bool = False
 
+    @property
+    def tag(self) -> str:
+        """The group it is shown in."""
+        return self.path.split("/")[1].title()
+
 
 _WRITES: Final = (400, 413, 415, 422)
 OPERATIONS: Final = (
@@ -119,8 +124,8 @@ OPERATIONS: Final = (
 )
 
 
-def document(public_url: str) -> dict[str, Any]:
-    """The whole document, for a server at this address."""
+def document() -> dict[str, Any]:
+    """The whole document."""
     schemas = _schemas()
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
@@ -134,7 +139,8 @@ def document(public_url: str) -> dict[str, Any]:
             "texts. Every refusal is a problem document with a stable `code`. Writing calls take an "
             "`Idempotency-Key`: repeat a call with the same key and you get the same answer, done once.",
         },
-        "servers": [{"url": f"{public_url}{PATH}"}],
+        # Relative to the document, so that it is right under whatever name the server is reached.
+        "servers": [{"url": PATH}],
         "security": [{"till_key": []}],
         "paths": paths,
         "components": {
@@ -182,6 +188,7 @@ def _operation(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, An
         responses[str(status)] = {"description": STATUS_TEXTS[status], "content": problem}
     result: dict[str, Any] = {
         "operationId": operation.name,
+        "tags": [operation.tag],
         "summary": operation.summary,
         "description": operation.description,
         "parameters": _parameters(operation, schemas),
