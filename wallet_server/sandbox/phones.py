@@ -159,6 +159,8 @@ class Phones:
         for card in self._store.passes(phone_id):
             if card.automatic_updates and not card.registered and card.service:
                 self._spawn(self._register_later(card))
+        for topic in self._store.stored_pushes(phone_id):
+            self._store.log(phone_id, "push", self._now(), topic=topic)
         self._start_work(phone_id)
 
     async def renew_token(self, phone_id: str) -> Phone:

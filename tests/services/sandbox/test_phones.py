@@ -127,9 +127,10 @@ def test_airplane_mode_delays_the_push_and_keeps_one(sandbox):
     with pytest.raises(DomainError, match="airplane mode"):
         sandbox.client.post("phones", phone_id, "pull")
     assert (len(sandbox.shop.calls), shows(sandbox.detail(phone_id), 126)) == (before, True)
+    assert kinds(sandbox.detail(phone_id))[-1] == "airplane_on"
     sandbox.client.patch("phones", phone_id, airplane=False)
     phone = sandbox.until(phone_id, lambda phone: shows(phone, 2))
-    assert kinds(phone).count("updated") == 1
+    assert [kinds(phone).count(kind) for kind in ("push", "updated")] == [1, 1]
 
 
 def test_removing_a_pass_unregisters_it(sandbox):
