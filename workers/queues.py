@@ -29,6 +29,8 @@ JOB_TIMEOUT_S: Final = 25
 RING_TTL_S: Final = 60
 """Nobody answered for so long: the ring fades, the sweeper rings again."""
 FAILURE_TTL_S: Final = 24 * 3600
+WORKER_TTL_S: Final = 60
+"""RQ waits 15 s less for a ring, and 10 s longer than that for Valkey's answer: a dead line is noticed in 55 s."""
 CONNECT_TIMEOUT_S: Final = 3
 ANSWER_TIMEOUT_S: Final = 5
 
@@ -111,7 +113,12 @@ class BellWorker(SimpleWorker):
 
     def __init__(self, bell: Queue, runtime: Runtime) -> None:
         super().__init__(
-            [bell], connection=bell.connection, job_class=Doorbell, serializer=JSONSerializer, log_job_description=False
+            [bell],
+            connection=bell.connection,
+            job_class=Doorbell,
+            serializer=JSONSerializer,
+            log_job_description=False,
+            worker_ttl=WORKER_TTL_S,
         )
         self.runtime = runtime
         self.asked_to_stop = False
@@ -153,6 +160,8 @@ def work_until_stopped(url: str, name: str, runtime: Runtime, *, pause: Any) -> 
         worker: BellWorker | None = None
         try:
             connection.ping()
+            # RQ raises the answer's time limit above its waiting pop, but only for connections still to be made.
+            connection.connection_pool.disconnect()
             if lost:
                 log.info("valkey is back")
                 lost = False
