@@ -9,6 +9,7 @@ from flask import Flask, Response, g, has_request_context, redirect, render_temp
 from htmx_flask.requests import HtmxAwareRequest
 from jinja2 import StrictUndefined
 from jinja2_fragments.flask import render_block
+from markupsafe import Markup
 
 from wallet_server.db import to_json
 from wallet_server.i18n import DEFAULT_LANGUAGE, LANGUAGES, Translator, best_language, localized, translator
@@ -136,6 +137,7 @@ def _context() -> dict[str, Any]:
         "languages": LANGUAGES,
         "localized": localized,
         "asset": files.asset_url,
+        "icon": _icon,
         "htmx_config": HTMX_CONFIG,
         "sandbox": settings.WALLET_SANDBOX,
         "language_url": _language_url,
@@ -146,6 +148,13 @@ def _context() -> dict[str, Any]:
         "signed": wording.signed,
         "amount_of": wording.amount_of,
     }
+
+
+def _icon(name: str, classes: str = "") -> Markup:
+    """One of Tabler's icons. A function and not a macro, because a block rendered alone has no macros."""
+    return Markup(
+        '<svg class="icon {}" width="24" height="24" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>'
+    ).format(classes, files.asset_url("icons.svg"), name)
 
 
 def _language_url(code: str) -> str:

@@ -20,9 +20,7 @@ CHANNEL = "staff"
 @blueprint.get("/programs/<slug>/members/new")
 @allowed("cashier")
 def member_new(desk: Desk) -> Response:
-    return panel_page(
-        desk, "panel/enrol.html", contact="", name="", language_of_card=desk.program.default_language, error=""
-    )
+    return _form_page(desk)
 
 
 @blueprint.post("/programs/<slug>/members/new")
@@ -53,15 +51,7 @@ def member_create(desk: Desk) -> Response:
             if error.extra.get("field") == "name"
             else reader().gettext("This is neither a complete phone number nor an e-mail address.")
         )
-        return panel_page(
-            desk,
-            "panel/enrol.html",
-            http_status=422,
-            contact=contact,
-            name=name,
-            language_of_card=language,
-            error=message,
-        )
+        return _form_page(desk, contact=contact, name=name, language_of_card=language, error=message)
     translate = reader().gettext
     if enrolled.created:
         flash(translate("Welcome! Let the member scan the code below."), "success")

@@ -15,6 +15,7 @@ VISITS_MAX: Final = 1_000
 NAME_LENGTH_MAX: Final = 120
 TIERS_MAX: Final = 100
 CODE_LENGTH_MAX: Final = 50
+FORM_KEY: Final = re.compile(r"[0-9a-f]{32}")
 _WHOLE_NUMBER: Final = re.compile(r"\d{1,6}")
 _NOT_IN_A_CODE: Final = re.compile(r"[^a-z0-9]+")
 
