@@ -91,7 +91,7 @@ line = st.tuples(st.integers(1, 20_000), st.integers(0, 300_000))
     carried=st.fractions(min_value=0, max_value=Fraction(99, 100), max_denominator=10_000),
     wanted=st.just("max") | st.integers(0, 50_000),
 )
-def test_the_engine_agrees_with_the_page(  # noqa: PLR0917
+def test_the_engine_agrees_with_the_page(
     lines, earn, redeem, point_value, rounding, carry, on_points, receipt_limit, spendable, carried, wanted
 ) -> None:
     points = {
