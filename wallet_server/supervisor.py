@@ -39,13 +39,15 @@ def _die_with_parent() -> None:
 class Part:
     """One process of the group.
 
-    ``is_ready`` is asked until it says yes (or ``ready_seconds`` are over) before the next part starts.
+    It is ready when ``is_ready`` says so, or when it has printed a line with ``ready_text``, and must be so
+    within ``ready_seconds``; a part with neither is ready at once.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     is_ready: Callable[[], bool] | None = None
+    ready_text: str = ""
     ready_seconds: float = 60.0
 
 
@@ -56,6 +58,13 @@ class _Running:
     started_at: float
     deaths: int = 0
     start_again_at: float | None = None
+    spoke: threading.Event = field(default_factory=threading.Event)
+    """Whether it has printed its ``ready_text``."""
+
+    def is_ready(self) -> bool:
+        if self.part.ready_text and not self.spoke.is_set():
+            return False
+        return self.part.is_ready is None or self.part.is_ready()
 
 
 class Supervisor:
@@ -75,17 +84,25 @@ class Supervisor:
         """Whether a stop was asked for."""
         return self._stop.is_set()
 
-    def start(self, part: Part) -> None:
-        """Start a part and wait until it is ready.
+    def start(self, *parts: Part) -> None:
+        """Start parts side by side and wait until each of them is ready.
 
-        Raises :class:`ConfigurationError` if it ends or is not ready in time.
+        Raises :class:`ConfigurationError` if one ends or is not ready in time.
         """
-        running = _Running(part, self._spawn(part), time.monotonic())
+        started = [self._begin(part) for part in parts]
+        for running in started:
+            self._wait_until_ready(running)
+
+    def _begin(self, part: Part) -> _Running:
+        spoke = threading.Event()
+        running = _Running(part, self._spawn(part, spoke), time.monotonic(), spoke=spoke)
         self._running.append(running)
-        if part.is_ready is None:
-            return
+        return running
+
+    def _wait_until_ready(self, running: _Running) -> None:
+        part = running.part
         deadline = time.monotonic() + part.ready_seconds
-        while not self.stopping and not part.is_ready():
+        while not self.stopping and not running.is_ready():
             if running.process.poll() is not None:
                 raise ConfigurationError(f"{part.name} ended while starting (exit code {running.process.returncode})")
             if time.monotonic() > deadline:
@@ -131,10 +148,10 @@ class Supervisor:
             self._output("group", f"{running.part.name} ended with exit code {code}; starts again in {pause:.1f} s")
         elif now >= running.start_again_at:
             _kill_session(running.process)
-            running.process = self._spawn(running.part)
+            running.process = self._spawn(running.part, running.spoke)
             running.started_at, running.start_again_at = now, None
 
-    def _spawn(self, part: Part) -> subprocess.Popen[str]:
+    def _spawn(self, part: Part, spoke: threading.Event) -> subprocess.Popen[str]:
         # A session of its own: Ctrl-C on the terminal reaches the supervisor only, which stops in order.
         process = subprocess.Popen(
             list(part.command),
@@ -148,13 +165,16 @@ class Supervisor:
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no lock
         )
         assert process.stdout is not None
-        threading.Thread(target=self._pump, args=(part.name, process.stdout), daemon=True).start()
+        threading.Thread(target=self._pump, args=(part, process.stdout, spoke), daemon=True).start()
         return process
 
-    def _pump(self, name: str, stream: IO[str]) -> None:
+    def _pump(self, part: Part, stream: IO[str], spoke: threading.Event) -> None:
         with stream:
             for line in stream:
-                self._output(name, line.rstrip("\n"))
+                if part.ready_text and part.ready_text in line and not spoke.is_set():
+                    spoke.set()
+                else:
+                    self._output(part.name, line.rstrip("\n"))
 
 
 def _kill_session(process: subprocess.Popen[str]) -> None:

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         context = make_context(settings)
         migrations.require_head(context.engine)
+        structlog.get_logger().info("ready for work", part=options.part)
         if options.part == "worker":
             _work(settings, context, options.queue)
         elif options.part == "dispatcher":

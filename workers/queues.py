@@ -30,17 +30,17 @@ RING_TTL_S: Final = 60
 """Nobody answered for so long: the ring fades, the sweeper rings again."""
 FAILURE_TTL_S: Final = 24 * 3600
 WORKER_TTL_S: Final = 60
-"""RQ waits 15 s less for a ring, and 10 s longer than that for Valkey's answer: a dead line is noticed in 55 s."""
+"""RQ waits 15 s less than this for a ring, so a line that is silent for so long is dead."""
 CONNECT_TIMEOUT_S: Final = 3
 ANSWER_TIMEOUT_S: Final = 5
 
 assert LEASE.total_seconds() > JOB_TIMEOUT_S
 
 
-def connect(url: str) -> redis.Redis:
+def connect(url: str, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> redis.Redis:
     """A connection to Valkey that never waits for ever; nothing is sent yet."""
     return redis.Redis.from_url(
-        url, socket_connect_timeout=CONNECT_TIMEOUT_S, socket_timeout=ANSWER_TIMEOUT_S, health_check_interval=30
+        url, socket_connect_timeout=CONNECT_TIMEOUT_S, socket_timeout=answer_timeout_s, health_check_interval=30
     )
 
 
@@ -156,12 +156,10 @@ def work_until_stopped(url: str, name: str, runtime: Runtime, *, pause: Any) -> 
     log = structlog.get_logger().bind(queue=name)
     lost = False
     while True:
-        connection = connect(url)
+        connection = connect(url, answer_timeout_s=WORKER_TTL_S)
         worker: BellWorker | None = None
         try:
             connection.ping()
-            # RQ raises the answer's time limit above its waiting pop, but only for connections still to be made.
-            connection.connection_pool.disconnect()
             if lost:
                 log.info("valkey is back")
                 lost = False

@@ -52,6 +52,14 @@ def test_the_next_part_starts_when_the_one_before_is_ready(supervisor: Superviso
     assert flag.exists()
 
 
+def test_parts_start_side_by_side_and_say_when_they_are_ready(supervisor: Supervisor, lines) -> None:
+    code = "import time; time.sleep({}); print('ready now', flush=True); print('more', flush=True); time.sleep(60)"
+    started = time.monotonic()
+    supervisor.start(*(Part(f"part-{n}", python(code.format(0.5)), ready_text="ready now") for n in range(3)))
+    assert 0.5 <= time.monotonic() - started
+    wait_until(lambda: sorted(lines) == [(f"part-{n}", "more") for n in range(3)])
+
+
 def test_a_part_that_dies_while_starting_stops_the_start(supervisor: Supervisor) -> None:
     with pytest.raises(ConfigurationError, match=r"web ended while starting \(exit code 3\)"):
         supervisor.start(Part("web", python("raise SystemExit(3)"), is_ready=lambda: False))

@@ -29,6 +29,8 @@ from wallet_server.settings import Settings, load_settings
 from wallet_server.supervisor import Part, Supervisor
 
 QUEUES = ("push", "bulk")
+READY_TEXT = "ready for work"
+"""What dispatcher, tick and workers say when they have begun (``workers.__main__``)."""
 
 
 @click.command()
@@ -98,12 +100,13 @@ def _start(
     this = [sys.executable, "-m", "wallet_server"]
     address = f"http://{_reachable(host)}:{port}"
     web = [*this, "web", "--host", host, "--port", str(port)]
-    supervisor.start(Part("web", web, environment, is_ready=lambda: _is_ready(address)))
+    background = [Part("dispatcher", [*this, "dispatcher"], environment, ready_text=READY_TEXT)]
+    background.append(Part("tick", [*this, "tick"], environment, ready_text=READY_TEXT))
     for index in range(workers):
         queue = QUEUES[index % len(QUEUES)]
-        supervisor.start(Part(f"{queue}-{index // len(QUEUES) + 1}", [*this, "worker", queue], environment))
-    supervisor.start(Part("dispatcher", [*this, "dispatcher"], environment))
-    supervisor.start(Part("tick", [*this, "tick"], environment))
+        name = f"{queue}-{index // len(QUEUES) + 1}"
+        background.append(Part(name, [*this, "worker", queue], environment, ready_text=READY_TEXT))
+    supervisor.start(Part("web", web, environment, is_ready=lambda: _is_ready(address)), *background)
     return logins
 
 
