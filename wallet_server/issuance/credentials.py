@@ -118,6 +118,7 @@ def _put_in_place(draft: Path, folder: Path, settings: Settings, now: datetime) 
                 folder.rename(old)
             except FileNotFoundError:
                 continue  # another process is replacing it too
+            shutil.rmtree(old, ignore_errors=True)
         else:
             return
     raise ConfigurationError(f"the development certificates in {folder} are damaged: remove the folder")
