@@ -6,14 +6,16 @@ Source: developers.google.com/wallet/retail/loyalty-cards (the card's default la
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from wallet_server.sandbox.faces import FaceCode
 
 MODULES_MAX: Final = 10
+ROWS_MAX: Final = 3
 _CODES: Final = {"QR_CODE": "QR", "PDF_417": "PDF417", "AZTEC": "Aztec", "CODE_128": "Code128"}
+_PATH = re.compile(r"(?P<of>object|class)\.(?P<name>\w+)(?:\['(?P<id>[^']+)'\]|\.balance)?")
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -32,6 +34,8 @@ class GoogleFace:
     """(label, balance), at most two."""
     tiers: tuple[tuple[str, str], ...]
     account: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[tuple[str, str], ...], ...]
+    """The card's front, row by row: what the class's template names, else points and tiers."""
     texts: tuple[tuple[str, str], ...]
     messages: tuple[tuple[str, str], ...]
     links: tuple[tuple[str, str], ...]
@@ -42,6 +46,17 @@ class GoogleFace:
 def google_face_of(owner: Mapping[str, Any], document: Mapping[str, Any], language: str) -> GoogleFace:
     """The card of a loyalty object and its class in a language."""
     color = str(owner.get("hexBackgroundColor", ""))
+    points = tuple(
+        (_text(points, "label", language), _balance(points.get("balance", {})))
+        for name in ("loyaltyPoints", "secondaryLoyaltyPoints")
+        if (points := document.get(name))
+    )
+    tiers = tuple(
+        (_text(owner, f"{name}Label", language), _text(owner, name, language))
+        for name in ("rewardsTier", "secondaryRewardsTier")
+        if owner.get(name) or owner.get(f"localized{name[0].upper()}{name[1:]}")
+    )
+    rows = tuple(_template_rows(owner, document, language))
     return GoogleFace(
         object_id=str(document.get("id", "")),
         state=str(document.get("state", "")).upper(),
@@ -50,16 +65,9 @@ def google_face_of(owner: Mapping[str, Any], document: Mapping[str, Any], langua
         background=color[1:].lower() if _HEX.fullmatch(color) else "3c4043",
         logo_url=_image(owner.get("programLogo")),
         hero_url=_image(document.get("heroImage")) or _image(owner.get("heroImage")),
-        points=tuple(
-            (_text(points, "label", language), _balance(points.get("balance", {})))
-            for name in ("loyaltyPoints", "secondaryLoyaltyPoints")
-            if (points := document.get(name))
-        ),
-        tiers=tuple(
-            (_text(owner, f"{name}Label", language), _text(owner, name, language))
-            for name in ("rewardsTier", "secondaryRewardsTier")
-            if owner.get(name) or owner.get(f"localized{name[0].upper()}{name[1:]}")
-        ),
+        points=points,
+        tiers=tiers,
+        rows=rows or ((points + tiers,) if points or tiers else ()),
         account=tuple(
             (_text(owner, f"{name}Label", language), str(document[name]))
             for name in ("accountName", "accountId")
@@ -83,6 +91,44 @@ def message_text(message: Mapping[str, Any], language: str) -> tuple[str, str]:
 def notification_title(owner: Mapping[str, Any], language: str) -> str:
     """Who a notification is from."""
     return _text(owner, "programName", language) or _text(owner, "issuerName", language)
+
+
+def _template_rows(
+    owner: Mapping[str, Any], document: Mapping[str, Any], language: str
+) -> Iterator[tuple[tuple[str, str], ...]]:
+    template = owner.get("classTemplateInfo", {}).get("cardTemplateOverride", {})
+    for row in template.get("cardRowTemplateInfos", [])[:ROWS_MAX]:
+        items: Mapping[str, Any] = next(
+            (row[kind] for kind in ("oneItem", "twoItems", "threeItems") if kind in row), {}
+        )
+        cells = (
+            _cell(items.get(place), owner, document, language)
+            for place in ("item", "startItem", "middleItem", "endItem")
+        )
+        shown = tuple(cell for cell in cells if cell is not None)
+        if shown:
+            yield shown
+
+
+def _cell(item: Any, owner: Mapping[str, Any], document: Mapping[str, Any], language: str) -> tuple[str, str] | None:
+    """The (label, value) of the first field of a template's cell that the card has."""
+    fields = item.get("firstValue", {}).get("fields", []) if isinstance(item, dict) else []
+    for field in fields:
+        match = _PATH.fullmatch(str(field.get("fieldPath", "")))
+        if match is None:
+            continue
+        source = document if match["of"] == "object" else owner
+        value = source.get(match["name"])
+        if match["id"] is not None:
+            modules = value if isinstance(value, list) else []
+            for module in modules:
+                if module.get("id") == match["id"]:
+                    return _text(module, "header", language), _text(module, "body", language)
+        elif isinstance(value, dict) and "balance" in value:
+            return _text(value, "label", language), _balance(value["balance"])
+        elif isinstance(value, str) and value:
+            return _text(owner, f"{match['name']}Label", language), _text(source, match["name"], language)
+    return None
 
 
 def _text(document: Mapping[str, Any], name: str, language: str) -> str:

@@ -22,6 +22,6 @@ def prepared(tmp_path_factory) -> Path:
 @pytest.fixture
 def sandbox(prepared, tmp_path) -> Iterator[Running]:
     """A running sandbox and a shop with one card, ``ana``."""
-    with running_sandbox(prepared, tmp_path / "data") as running:
+    with running_sandbox(prepared, tmp_path / "sandbox") as running:
         running.shop.put(a_card(serial_number="ana", update_url="https://replaced.example"))
         yield running

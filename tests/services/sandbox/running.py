@@ -81,8 +81,11 @@ def signer_of(folder: Path) -> Signer:
 
 
 @contextmanager
-def running_sandbox(prepared: Path, folder: Path) -> Iterator[Running]:
-    """Start a sandbox on a copy of a prepared data folder."""
+def running_sandbox(prepared: Path, folder: Path, *, fixed_google_port: bool = False) -> Iterator[Running]:
+    """Start a sandbox on a copy of a prepared data folder, on free ports.
+
+    With ``fixed_google_port`` the Google stand-in has the port that its key file names.
+    """
     if not folder.exists():
         shutil.copytree(prepared, folder)
     loop = asyncio.new_event_loop()
@@ -94,7 +97,11 @@ def running_sandbox(prepared: Path, folder: Path) -> Iterator[Running]:
         server = Http1Server(shop.answer)
         shop.public_url = f"http://127.0.0.1:{await server.start(0)}"
         clock = MovedClock()
-        state = replace(required_state(folder), apns_port=0, google_port=0, control_port=0, public_url=shop.public_url)
+        prepared_state = required_state(folder)
+        google_port = prepared_state.google_port if fixed_google_port else 0
+        state = replace(
+            prepared_state, apns_port=0, google_port=google_port, control_port=0, public_url=shop.public_url
+        )
         sandbox = Sandbox(folder, state, clock, retry_delays_seconds=(0.01, 0.01))
         ports = await sandbox.start()
         servers.append(server)

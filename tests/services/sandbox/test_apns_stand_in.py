@@ -98,7 +98,7 @@ def test_our_sender_reaches_a_phone(sandbox, sender, token):
         ("lost", 200, "", PushVerdict.ACCEPTED),
     ],
 )
-def test_it_behaves_as_told(sandbox, sender, token, behaviour, status, reason, verdict):  # noqa: PLR0917
+def test_it_behaves_as_told(sandbox, sender, token, behaviour, status, reason, verdict):
     phone_id = sandbox.client.get("phones")["phones"][0]["id"]
     other = sandbox.detail(sandbox.phone("ana"))["push_token"]
     sandbox.client.patch("phones", phone_id, behaviour=behaviour)

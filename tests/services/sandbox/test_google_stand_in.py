@@ -18,6 +18,9 @@ from google_auth_httplib2 import AuthorizedHttp
 from googleapiclient.discovery import build_from_document
 from googleapiclient.errors import HttpError
 
+from passes.google.account import ServiceAccount
+from passes.google.client import GoogleWallet
+from tests.services.sandbox.running import running_sandbox
 from wallet_server.errors import DomainError
 from wallet_server.sandbox.google import FIELDS
 from wallet_server.sandbox.google_api import SCOPE
@@ -255,3 +258,13 @@ def test_opening_a_save_link_in_a_browser_leads_to_the_phones(sandbox, account):
 def test_the_known_names_are_those_of_googles_discovery_document(kind, schema):
     document = json.loads(DISCOVERY.read_text())
     assert FIELDS[kind] == document["schemas"][schema]["properties"].keys()
+
+
+def test_our_own_client_works_with_it(prepared, tmp_path):
+    with running_sandbox(prepared, tmp_path / "data", fixed_google_port=True) as sandbox:
+        account = ServiceAccount.load(service_account_path(sandbox.folder).read_bytes())
+        with GoogleWallet(account, api_url=f"http://127.0.0.1:{sandbox.ports.google}") as wallet:
+            for _ in range(2):
+                wallet.upsert_class(a_class())
+                wallet.upsert_object(an_object())
+            assert wallet.patch_object(OBJECT_ID, {"state": "INACTIVE"})["state"] == "INACTIVE"

@@ -40,3 +40,36 @@ def test_links_that_are_no_links_are_left_out():
 def test_the_newest_message_comes_first():
     messages = [{"header": str(number), "body": ""} for number in range(3)]
     assert [header for header, _ in google_face_of({}, {"messages": messages}, "en").messages] == ["2", "1", "0"]
+
+
+def item(path):
+    return {"firstValue": {"fields": [{"fieldPath": path}]}}
+
+
+def test_the_front_follows_the_classs_template():
+    rows = [
+        {
+            "twoItems": {
+                "startItem": item("object.loyaltyPoints.balance"),
+                "endItem": item("object.textModulesData['t']"),
+            }
+        },
+        {"oneItem": {"item": item("object.textModulesData['missing']")}},
+        {"oneItem": {"item": item("class.rewardsTier")}},
+    ]
+    owner = {
+        "classTemplateInfo": {"cardTemplateOverride": {"cardRowTemplateInfos": rows}},
+        "rewardsTier": "Gold",
+        "rewardsTierLabel": "Status",
+    }
+    document = {
+        "loyaltyPoints": {"label": "Points", "balance": {"int": 5}},
+        "textModulesData": [{"id": "t", "header": "Level", "body": "Silver"}],
+    }
+    assert google_face_of(owner, document, "en").rows == ((("Points", "5"), ("Level", "Silver")), (("Status", "Gold"),))
+
+
+def test_without_a_template_the_front_has_points_and_tiers():
+    owner = {"rewardsTier": "Gold", "rewardsTierLabel": "Status"}
+    document = {"loyaltyPoints": {"label": "Points", "balance": {"int": 5}}}
+    assert google_face_of(owner, document, "en").rows == ((("Points", "5"), ("Status", "Gold")),)

@@ -97,7 +97,7 @@ def test_the_back_has_fields_links_and_the_switch(client, sandbox, phone_id):
         ("clear-banners", {}, "banners", []),
     ],
 )
-def test_buttons(client, sandbox, phone_id, action, form, name, value):  # noqa: PLR0917
+def test_buttons(client, sandbox, phone_id, action, form, name, value):
     assert press(client, phone_id, action, **form).status_code == 200
     assert sandbox.detail(phone_id)[name] == value
 
