@@ -233,7 +233,10 @@ def test_another_program_has_its_own_members(engine: Engine, cafe: ProgramDefini
     # A session over all programs still looks only into the program it was given.
     with transaction(engine, ALL_PROGRAMS) as session:
         again = enrol(session, other, Enrol(phone="070 123 456"), now=NOW, actor="member")
+        ben = enrol(session, cafe, Enrol(phone="070 123 457", card_number="OLD-1"), now=NOW, actor="member")
+        other_ben = enrol(session, other, Enrol(phone="070 123 457", card_number="OLD-1"), now=NOW, actor="member")
     assert again.member_id == elsewhere.member_id
+    assert (ben.created, other_ben.created) == (True, True)
 
 
 def test_a_blocked_card_is_told_apart_from_an_unknown_one(engine: Engine, cafe: ProgramDefinition) -> None:

@@ -183,11 +183,25 @@ def test_a_version_that_was_rolled_back_never_serves_again(engine: Engine) -> No
     assert len(program.file.challenges) == 2
 
 
+def test_a_definition_is_read_once_and_then_costs_one_statement(engine: Engine) -> None:
+    applied = apply(engine, CAFE)
+    first = definition(engine)
+    statements: list[str] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    with reading(engine) as session:
+        assert load_program(session, program_id=applied.program_id) is first
+    assert len([statement for statement in statements if "FROM program" in statement]) == 1
+
+
 def test_programs_know_nothing_of_each_other(engine: Engine) -> None:
     cafe = apply(engine, CAFE)
     other = apply(engine, program_file(program={**CAFE["program"], "slug": "other"}, outlets=[]))
     assert apply(engine, CAFE).changes == ()
     assert list(definition(engine).outlets) == ["A", "B"]
+    apply(engine, program_file(program={**CAFE["program"], "slug": "other"}, outlets=[], catalog={}))
+    with reading(engine, cafe.program_id) as session:
+        assert set(categories_of_skus(session, ["burger"])) == {"burger"}
+    assert apply(engine, CAFE).changes == ()
     with reading(engine, cafe.program_id) as session:
         with pytest.raises(NotFoundError) as refused:
             load_program(session, slug="other")
