@@ -176,7 +176,7 @@ def product_names(session: Session, skus: Collection[str]) -> dict[str, dict[str
 
 
 def products(session: Session, *, skus: Collection[str] | None = None, limit: int = 200) -> Sequence[Product]:
-    """Products of the catalog with their prices, category by category, at most ``limit``; of ``skus`` only, if given."""
+    """Products of the catalog with their prices, category by category, at most ``limit``; only ``skus`` if given."""
     statement = select(Product).order_by(col(Product.category_code), col(Product.sku)).limit(limit)
     if skus is not None:
         statement = statement.where(col(Product.sku).in_(skus))
