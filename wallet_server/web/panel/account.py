@@ -67,13 +67,13 @@ def _begin(signed_in_now: SignedIn, identity: StaffIdentity | None) -> Response:
 
 
 def _login_page(email: str = "", error: DomainError | None = None) -> Response:
-    translate = reader().gettext
+    _ = reader().gettext
     message = ""
     if error is not None:
         message = (
-            translate("The e-mail address or the password is wrong.")
+            _("The e-mail address or the password is wrong.")
             if error.code == "login_failed"
-            else translate("Too many tries. Wait a quarter of an hour, or ask the owner for a new password.")
+            else _("Too many tries. Wait a quarter of an hour, or ask the owner for a new password.")
         )
     form_url = url_for("panel.sign_in_form", next=safe_next(request.args.get("next", "")) or None)
     status = error.status if error else 200
@@ -118,7 +118,7 @@ def account(identity: StaffIdentity) -> Response:
 @signed_in
 def set_password(identity: StaffIdentity) -> Response:
     context = server()
-    translate = reader().gettext
+    _ = reader().gettext
     try:
         change_password(
             context.engine,
@@ -130,12 +130,12 @@ def set_password(identity: StaffIdentity) -> Response:
         )
     except DomainError as error:
         message = {
-            "login_failed": translate("The old password is wrong."),
-            "validation": translate("The new password needs at least 10 characters and must not be easy to guess."),
-        }.get(error.code, translate("Too many tries. Wait a quarter of an hour, or ask the owner for a new password."))
+            "login_failed": _("The old password is wrong."),
+            "validation": _("The new password needs at least 10 characters and must not be easy to guess."),
+        }.get(error.code, _("Too many tries. Wait a quarter of an hour, or ask the owner for a new password."))
         status = 422 if error.code == "login_failed" else error.status
         return page("panel/account.html", http_status=status, identity=identity, error=message)
-    flash(translate("Your password has been changed. Your other sessions have ended."), "success")
+    flash(_("Your password has been changed. Your other sessions have ended."), "success")
     return see_other(url_for("panel.home"))
 
 

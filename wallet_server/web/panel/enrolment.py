@@ -52,11 +52,11 @@ def member_create(desk: Desk) -> Response:
             else reader().gettext("This is neither a complete phone number nor an e-mail address.")
         )
         return _form_page(desk, contact=contact, name=name, language_of_card=language, error=message)
-    translate = reader().gettext
+    _ = reader().gettext
     if enrolled.created:
-        flash(translate("Welcome! Let the member scan the code below."), "success")
+        flash(_("Welcome! Let the member scan the code below."), "success")
     else:
-        flash(translate("This person is already a member. Nothing was changed."), "info")
+        flash(_("This person is already a member. Nothing was changed."), "info")
     return see_other(url_for("panel.member", slug=desk.program.slug, member_id=enrolled.member_id))
 
 

@@ -149,12 +149,12 @@ def _form_page(
 
 
 def _contact_error(form: JoinForm) -> str:
-    translate = reader().gettext
+    _ = reader().gettext
     if not form.contact:
-        return translate("Enter your e-mail address.") if form.by_email else translate("Enter your phone number.")
+        return _("Enter your e-mail address.") if form.by_email else _("Enter your phone number.")
     if form.by_email:
-        return translate("This is not a complete e-mail address.")
-    return translate("This is not a complete phone number.")
+        return _("This is not a complete e-mail address.")
+    return _("This is not a complete phone number.")
 
 
 def _known_outlet(program: ProgramDefinition, code: str) -> str:
