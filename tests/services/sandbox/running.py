@@ -18,8 +18,9 @@ from tests.services.sandbox.shop import PassShop
 from wallet_server.issuance.credentials import DEVELOPMENT_PASS_TYPE_ID, DEVELOPMENT_TEAM_ID
 from wallet_server.sandbox.client import ControlClient
 from wallet_server.sandbox.process import Ports, Sandbox
-from wallet_server.sandbox.setup import SandboxState, required_state
+from wallet_server.sandbox.setup import SandboxState, prepare, required_state
 from wallet_server.sandbox.wire import Http1Server
+from wallet_server.settings import load_settings
 
 PASS_TYPE_ID = DEVELOPMENT_PASS_TYPE_ID
 
@@ -88,6 +89,8 @@ def running_sandbox(prepared: Path, folder: Path, *, fixed_google_port: bool = F
     """
     if not folder.exists():
         shutil.copytree(prepared, folder)
+    if fixed_google_port:
+        prepare(load_settings({"WALLET_DATA_DIR": str(folder), "WALLET_SANDBOX": "1"}))  # on a port that is free now
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -195,6 +195,7 @@ def test_a_spoilt_update_is_refused_and_reported_to_the_server(sandbox, monkeypa
     push(sandbox, phone_id)
     phone = sandbox.until(phone_id, lambda phone: phone["events"][0]["kind"] == "update_refused")
     assert shows(phone, 126)
+    sandbox.until(phone_id, lambda _phone: sandbox.shop.log)  # the phone complains after it has noted
     assert "not a readable zip" in sandbox.shop.log[0]
 
 
