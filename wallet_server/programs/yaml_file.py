@@ -18,7 +18,8 @@ import yaml
 from pydantic import ValidationError
 
 from wallet_server.errors import DomainError
-from wallet_server.programs.file import CODE_PATTERN, COLOR_PATTERN, COUNTRY_PATTERN, SLUG_PATTERN, ProgramFile
+from wallet_server.programs.fields import CODE_PATTERN, COLOR_PATTERN, COUNTRY_PATTERN, SLUG_PATTERN
+from wallet_server.programs.file import ProgramFile
 
 SIZE_MAX: Final = 8 * 1024 * 1024
 """Characters of a program file; 20,000 products need about two million."""

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from wallet_server.errors import DomainError
-from wallet_server.programs.file import POINTS_MAX
+from wallet_server.programs.fields import POINTS_MAX
 from wallet_server.rules.numbers import line_amount_minor
 from wallet_server.rules.receipt import RedeemPoints
 

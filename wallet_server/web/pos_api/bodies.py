@@ -19,7 +19,7 @@ from pydantic import (
 
 from wallet_server.ledger.queries import PAGE_SIZE_MAX
 from wallet_server.members.services import Enrol
-from wallet_server.programs.file import POINTS_MAX
+from wallet_server.programs.fields import POINTS_MAX
 from wallet_server.purchases.commands import (
     CODE_MAX,
     LINES_MAX,
