@@ -35,6 +35,8 @@ BATCH_MEMBERS: Final = 500
 NAME_CHARACTERS_MAX: Final = 120
 MESSAGE_CHARACTERS_MAX: Final = 200
 """A lock screen shows about so much of a change message."""
+EMOJI_JOINER: Final = "\N{ZERO WIDTH JOINER}"
+"""Not printable by itself, but what makes one picture of several."""
 FAILED_ROWS_MAX: Final = 1_000
 
 
@@ -145,7 +147,7 @@ def _checked_message(program: ProgramDefinition, message: Mapping[str, str]) -> 
         if len(text) > MESSAGE_CHARACTERS_MAX:
             detail = f"a message has at most {MESSAGE_CHARACTERS_MAX} characters; this one has {len(text)}"
             raise DomainError("validation", detail, field=field)
-        if not text.isprintable():
+        if not text.replace(EMOJI_JOINER, "").isprintable():
             raise DomainError("validation", "a message holds no control characters", field=field)
     if program.default_language not in texts:
         detail = f"the message is needed in {LANGUAGES[program.default_language]}, the program's first language"

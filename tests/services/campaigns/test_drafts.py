@@ -119,3 +119,16 @@ def test_a_preview_tells_consent_from_reach(session):
         add_member(session, program, NOW, marketing=marketing, live=live)
     found = preview(session, program, Condition(), NOW)
     assert (found.audience, found.consenting, found.reachable) == (4, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"), [("Здраво \N{HEAVY BLACK HEART}\ufe0f\u200d\N{FIRE}", True), ("tab\x07", False)]
+)
+def test_a_message_may_hold_any_emoji_and_no_control_character(session, text, accepted):
+    program = publish(session, NOW)
+    if accepted:
+        assert draft(session, program, text).message == {"mk": text}
+        return
+    with pytest.raises(DomainError) as refused:
+        draft(session, program, text)
+    assert refused.value.extra["field"] == "message.mk"

@@ -7,10 +7,20 @@ from __future__ import annotations
 
 from flask import Flask
 
-from wallet_server.web.panel import account, audit, enrolment, members, purchases, vouchers
+from wallet_server.web.panel import (
+    account,
+    audit,
+    campaigns,
+    enrolment,
+    insights,
+    members,
+    purchases,
+    segments,
+    vouchers,
+)
 from wallet_server.web.panel.blueprint import blueprint
 
-MODULES = (account, members, enrolment, purchases, vouchers, audit)
+MODULES = (account, members, enrolment, purchases, vouchers, segments, campaigns, insights, audit)
 """Imported for the views they add."""
 
 

@@ -30,6 +30,10 @@ class NavigationItem:
 
 NAVIGATION: Final = (
     NavigationItem(gettext_noop("Members"), "users", "panel.members", "panel.member", "cashier"),
+    NavigationItem(gettext_noop("Vouchers"), "gift", "panel.vouchers", "panel.voucher", "cashier"),
+    NavigationItem(gettext_noop("Segments"), "filter", "panel.segments", "panel.segment", "manager"),
+    NavigationItem(gettext_noop("Campaigns"), "send", "panel.campaigns", "panel.campaign", "manager"),
+    NavigationItem(gettext_noop("Numbers"), "chart-line", "panel.insights", "panel.insights", "manager"),
     NavigationItem(gettext_noop("Audit log"), "clipboard-list", "panel.audit", "panel.audit", "owner"),
 )
 
