@@ -66,9 +66,9 @@ def install(context: ServerContext) -> Logins:
         return Logins(stored["program"], tuple(tuple(row) for row in stored["staff"]), stored["api_key"])
     now = context.clock.now()
     text = resources.files("wallet_server.programs").joinpath("data/cafe-ohrid.yaml").read_text(encoding="utf-8")
-    file = parse_program(text)
+    definition = parse_program(text)
     with transaction(context.engine, ALL_PROGRAMS) as session:
-        applied = apply_program(session, file, now=now, actor=ACTOR)
+        applied = apply_program(session, definition, now=now, actor=ACTOR)
         program = load_program(session, program_id=applied.program_id)
         staff = []
         for role in ("owner", "manager", "cashier"):
@@ -79,7 +79,7 @@ def install(context: ServerContext) -> Logins:
             staff.append((email, password, role))
         _key, secret = create_api_key(session, program.id, outlet_id=None, scopes=SCOPES, now=now, actor=ACTOR)
         if applied.created:
-            _play_history(session, program, file.catalog.products, now)
+            _play_history(session, program, definition.catalog.products, now)
     logins = Logins(program.slug, tuple(staff), secret)
     # Written last: a start that was killed half-way rolled the rows back and begins again.
     descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
