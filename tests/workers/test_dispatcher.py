@@ -216,7 +216,7 @@ class Exploit:
     "call",
     [
         ("os.system", ["true"], {}),
-        (f"{__name__}.touch", [1], {}),
+        (f"{__name__}.touch", [[1]], {}),
         ("workers.jobs.work", [], {}),
         ("workers.jobs.work", [[1], [2]], {}),
         ("workers.jobs.work", ["1"], {}),
