@@ -179,6 +179,7 @@ def _assert_scope(scope: Scope, program_ids: Iterable[UUID | None]) -> None:
 def create_engine(url: str | URL, *, pool_size: int = 5) -> Engine:
     """An engine for a SQLite file or a PostgreSQL database.
 
+    The values of a failed statement (phone numbers, hashes) stay out of its error, which goes to the log.
     Raises :class:`ConfigurationError` for another kind of database or a folder that cannot be written.
     """
     parsed = make_url(url)
@@ -189,7 +190,12 @@ def create_engine(url: str | URL, *, pool_size: int = 5) -> Engine:
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise ConfigurationError(f"the database folder {folder} does not exist or cannot be written")
         engine = sa.create_engine(
-            parsed, pool_size=pool_size, max_overflow=pool_size, json_serializer=to_json, pool_timeout=10
+            parsed,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            json_serializer=to_json,
+            pool_timeout=10,
+            hide_parameters=True,
         )
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)
@@ -206,6 +212,7 @@ def create_engine(url: str | URL, *, pool_size: int = 5) -> Engine:
             pool_pre_ping=True,
             pool_timeout=10,
             json_serializer=to_json,
+            hide_parameters=True,
             connect_args={"options": options, "connect_timeout": 5},
         )
     raise ConfigurationError(f"DATABASE_URL: {parsed.get_backend_name()} is not supported; use sqlite or postgresql")

@@ -19,13 +19,16 @@ def _hide_secrets(_logger: Any, _name: str, event: structlog.typing.EventDict) -
 
 
 def configure_logging(*, verbose: bool = False) -> None:
-    """Set up structlog and the standard library's logging for this process, on standard error."""
+    """Set up structlog and the standard library's logging for this process, on standard error.
+
+    Tracebacks are plain: structlog's own default prints every local variable, passwords and pass tokens included.
+    """
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(
         level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True
     )
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=True, pad_event_to=0)
+        structlog.dev.ConsoleRenderer(colors=True, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)
         if sys.stderr.isatty()
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
