@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from flask import Response, flash, request, url_for
 from flask import session as browser_session
+from sqlmodel import Session
 
 from wallet_server.db import reading, transaction
 from wallet_server.errors import DomainError, NotFoundError
@@ -59,15 +59,17 @@ def vouchers(desk: Desk) -> Response:
 def voucher_redeem_by_code(desk: Desk) -> Response:
     code = request.form.get("code", "").strip()[:CODE_LENGTH_MAX]
     try:
-        _redeem(desk, code)
+        product = _redeem(desk, code)
     except DomainError as error:
         # Used and expired ones explain themselves on the page; the rest is said above it.
         told = error.code in ("voucher_used", "voucher_expired", "unknown_voucher")
-        return _vouchers_page(
-            desk, code, error="" if told else refusal_sentence(error, reader()), http_status=error.status
-        )
-    flash(reader().gettext("The voucher has been redeemed. Hand out the reward."), "success")
-    return see_other(url_for("panel.vouchers", slug=desk.program.slug, code=code))
+        sentence = "" if told else refusal_sentence(error, reader())
+        status = 422 if error.code == "unknown_outlet" else error.status
+        return _vouchers_page(desk, code, error=sentence, http_status=status)
+    # To the empty desk: the voucher itself would greet the cashier as “already redeemed”.
+    name = localized(product, language(), desk.program.languages)
+    flash(reader().gettext("Redeemed: %(product)s. Hand it out.", product=name), "success")
+    return see_other(url_for("panel.vouchers", slug=desk.program.slug))
 
 
 @blueprint.post("/programs/<slug>/members/<uuid:member_id>/vouchers/<code>/redeem")
@@ -88,7 +90,8 @@ def voucher_redeem(desk: Desk, member_id: UUID, code: str) -> Response:
     return see_other(url_for("panel.member", slug=desk.program.slug, member_id=member_id))
 
 
-def _redeem(desk: Desk, code: str, *, member_id: UUID | None = None) -> None:
+def _redeem(desk: Desk, code: str, *, member_id: UUID | None = None) -> LocalizedText | str:
+    """Redeem it, and say what is to be handed out."""
     context = server()
     now = context.clock.now()
     outlet = request.form.get("outlet", "")
@@ -117,7 +120,9 @@ def _redeem(desk: Desk, code: str, *, member_id: UUID | None = None) -> None:
             detail={"benefit": voucher.benefit, "outlet": outlet},
             now=now,
         )
+        product = _product(session, voucher)
     browser_session["outlet"] = outlet
+    return product
 
 
 def _vouchers_page(desk: Desk, code: str, *, error: str = "", http_status: int = 200) -> Response:
@@ -133,7 +138,6 @@ def _vouchers_page(desk: Desk, code: str, *, error: str = "", http_status: int =
     return panel_page(
         desk,
         "panel/vouchers/desk.html",
-        block="result",
         http_status=http_status,
         code=code,
         found=found,
@@ -148,8 +152,7 @@ def _look_up(desk: Desk, code: str) -> FoundVoucher:
     with reading(context.engine, desk.program.id) as session:
         voucher = find_voucher(session, code)
         member = member_by_id(session, voucher.member_id)
-        sku = str(voucher.benefit.get("sku", ""))
-        names: Mapping[str, LocalizedText] = product_names(session, [sku])
+        product = _product(session, voucher)
     expires_at = voucher.expires_at
     if voucher.redeemed_at is not None:
         state, explanation = "used", _used(voucher, desk.program, reader())
@@ -162,12 +165,18 @@ def _look_up(desk: Desk, code: str) -> FoundVoucher:
     return FoundVoucher(
         voucher=voucher,
         code=grouped(voucher.code),
-        product=names.get(sku, sku),
+        product=product,
         member=member,
         won_by=_won_by(voucher.origin, desk.program),
         state=state,
         explanation=explanation,
     )
+
+
+def _product(session: Session, voucher: Voucher) -> LocalizedText | str:
+    """The name of what it is good for, or the sku where the catalog has none."""
+    sku = str(voucher.benefit.get("sku", ""))
+    return product_names(session, [sku]).get(sku, sku)
 
 
 def _used(voucher: Voucher, program: ProgramDefinition, t: Translator) -> str:
