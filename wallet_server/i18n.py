@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gettext as gettext_module
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
@@ -71,7 +72,9 @@ class Translator:
     def money(self, amount_minor: int, currency: str) -> str:
         """An amount in the currency's minor unit, written for this reader."""
         precision = get_currency_precision(currency)
-        return format_currency(Decimal(amount_minor).scaleb(-precision), currency, locale=self.locale)
+        text = format_currency(Decimal(amount_minor).scaleb(-precision), currency, locale=self.locale)
+        # Unicode (UTS 35, currencySpacing) puts a space between letters and figures; Babel leaves it out.
+        return re.sub(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", "\N{NO-BREAK SPACE}", text)
 
     def datetime(self, moment: dt.datetime, zone: str, style: str = "medium") -> str:
         """An aware moment in the given IANA zone."""

@@ -142,7 +142,7 @@ def test_a_challenge_of_money_is_shown_as_money():
     challenges = [{"code": "c", "name": "C", "metric": "spend_minor", "target": 500_00, "reward": {"points": 5}}]
     state = replace(STATE, language="en", challenges=(standing("c", 120_00, 500_00),))
     [field] = content(state, challenges=challenges, **{"pass": {}}).progress
-    assert field.value == "MKD120.00 of MKD500.00"
+    assert field.value == "MKD\xa0120.00 of MKD\xa0500.00"
 
 
 def test_a_challenge_that_only_history_knows_is_not_shown():

@@ -19,7 +19,7 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize(
     ("language", "money", "number"),
     [
-        ("en", "MKD1,234.50", "12,345"),
+        ("en", "MKD 1,234.50", "12,345"),
         ("mk", "1.234,50 ден.", "12.345"),
         ("ru", "1 234,50 MKD", "12 345"),
     ],
@@ -32,6 +32,7 @@ def test_money_and_numbers_follow_the_language(language: str, money: str, number
 
 def test_money_knows_currencies_without_a_minor_unit() -> None:
     assert translator("en").money(1500, "JPY") == "¥1,500"
+    assert plain(translator("en").money(-150, "MKD")) == "-MKD 1.50"
 
 
 def test_times_are_shown_in_the_given_zone() -> None:

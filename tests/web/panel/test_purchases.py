@@ -157,7 +157,7 @@ def test_the_quote_comes_while_typing_and_changes_nothing(
     fragment = submit(cashier, url, values, headers=HTMX)
     text = " ".join(text_of(fragment).split())
     assert "<html" not in fragment.get_data(as_text=True)
-    assert "MKD450.00" in text
+    assert "MKD 450.00" in text
     assert "+4" in text
     whole = submit(cashier, url, values)
     assert "<html" in whole.get_data(as_text=True)
