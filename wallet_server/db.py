@@ -330,6 +330,23 @@ def upsert_rows(
     session.execute(statement, list(rows))
 
 
+ANALYSIS_ROWS_MAX: Final = 1_000
+
+
+def refresh_planner_statistics(engine: Engine) -> None:
+    """Let the database count its rows, so that it chooses indexes by facts. Due after loading much.
+
+    Without it SQLite takes any index that begins with an equal column for as good as another, and walks
+    through all purchases of the program for those of one member. Looks at some rows of each index only:
+    0.03 s with 150,000 purchases; connections that are open already go on with what they knew.
+    """
+    with transaction(engine) as session:
+        connection = session.connection()
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA analysis_limit={ANALYSIS_ROWS_MAX}")
+        connection.exec_driver_sql("ANALYZE")
+
+
 def is_locked(error: sa.exc.DBAPIError) -> bool:
     """Whether the database only asks to come back later (lock or statement time-out, busy, deadlock)."""
     state = getattr(error.orig, "sqlstate", None)

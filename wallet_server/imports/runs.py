@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
 from wallet_server.clock import Clock
-from wallet_server.db import is_locked, reading, transaction
+from wallet_server.db import is_locked, reading, refresh_planner_statistics, transaction
 from wallet_server.errors import DomainError
 from wallet_server.imports import rows, services
 from wallet_server.imports.files import Record, Table, file_hash, open_table
@@ -121,6 +121,12 @@ def run(
                 items += len(batch.items) + batch.refused
                 on_progress(Progress(table.position, table.total, items, place))
             place = this.finish(place)
+    if place.created:
+        try:
+            refresh_planner_statistics(engine)
+        except sa.exc.DBAPIError as error:
+            if not is_locked(error):  # busy or too slow: the rows are in all the same
+                raise
     return Summary(
         place=place,
         resumed_at=resumed_at,

@@ -277,6 +277,21 @@ def test_an_import_is_in_the_audit_log_and_its_progress_is_told(
         assert session.exec(select(ImportCheckpoint)).one().finished
 
 
+def test_after_an_import_the_planner_knows_what_there_is(
+    engine: Engine, program_id: UUID, write: Write, do_import: Import
+):
+    do_import("members", write("members", people(40)))
+    do_import("receipts", write("receipts", receipts(400, persons=40)))
+    engine.dispose()  # open connections of SQLite go on with what they knew
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            statement = "EXPLAIN QUERY PLAN SELECT * FROM purchase WHERE member_id = 'x' AND program_id = 'p'"
+            assert "ix_purchase_member_id_occurred_at" in connection.execute(sa.text(statement)).all()[0].detail
+        else:
+            statement = "SELECT reltuples FROM pg_class WHERE relname = 'purchase'"
+            assert connection.execute(sa.text(statement)).scalar_one() == 400
+
+
 def test_another_program_is_untouched_and_an_unknown_one_is_refused(engine: Engine, write: Write, program_id: UUID):
     with pytest.raises(DomainError) as refused:
         run(engine, FixedClock(), slug="nowhere", kind="members", path=write("members", people(1)))
