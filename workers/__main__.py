@@ -35,13 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         context = make_context(settings)
         migrations.require_head(context.engine)
-        structlog.get_logger().info("ready for work", part=options.part)
         if options.part == "worker":
             _work(settings, context, options.queue)
         elif options.part == "dispatcher":
             _dispatch(settings, context)
         else:
-            Scheduler(context, time.monotonic).run(_stop_event())
+            _tick(context)
     except ConfigurationError as error:
         structlog.get_logger().error(str(error))
         return 2
@@ -51,9 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _work(settings: Settings, context: ServerContext, name: str) -> None:
+    url = _redis_url(settings)
     runtime = make_runtime(context)
+    _say_ready("worker")
     try:
-        work_until_stopped(_redis_url(settings), name, runtime, pause=time.sleep)
+        work_until_stopped(url, name, runtime, pause=time.sleep)
     finally:
         runtime.close()
 
@@ -61,7 +62,18 @@ def _work(settings: Settings, context: ServerContext, name: str) -> None:
 def _dispatch(settings: Settings, context: ServerContext) -> None:
     connection = connect(_redis_url(settings))
     bells = [queue(name, connection) for name in QUEUES]
+    _say_ready("dispatcher")
     Dispatcher(context.engine, context.clock, bells).run(_stop_event())
+
+
+def _tick(context: ServerContext) -> None:
+    _say_ready("tick")
+    Scheduler(context, time.monotonic).run(_stop_event())
+
+
+def _say_ready(part: str) -> None:
+    # After everything that a wrong setting can stop: the supervisor waits for this line.
+    structlog.get_logger().info("ready for work", part=part)
 
 
 def _redis_url(settings: Settings) -> str:
