@@ -169,7 +169,7 @@ def run(settings, sqlite_engine, monkeypatch) -> Callable[..., tuple[int, list[s
         (["worker", "push"], {"REDIS_URL": ""}, "REDIS_URL is not set"),
         (["dispatcher"], {"REDIS_URL": ""}, "REDIS_URL is not set"),
         (["tick"], {"DATABASE_URL": "mysql://x"}, "DATABASE_URL"),
-        (["worker", "push"], {"WALLET_APNS_URL": "http://127.0.0.1:1"}, "WALLET_APNS_URL"),
+        (["worker", "push"], {"REDIS_URL": "unix:///none", "WALLET_APNS_URL": "http://127.0.0.1:1"}, "WALLET_APNS_URL"),
     ],
 )
 def test_a_process_that_cannot_work_says_why_and_ends(run, arguments, environment, said):
