@@ -32,7 +32,7 @@ def changes(old: ProgramFile | None, new: ProgramFile, *, closed: Collection[str
 
 def _document(file: ProgramFile | None) -> dict[str, Any]:
     if file is None:
-        return {"outlets": [], "catalog": {"categories": [], "products": []}, "tiers": {"levels": []},
+        return {"outlets": [], "catalog": {"categories": [], "products": []}, "rules": [], "tiers": {"levels": []},
                 "challenges": [], "segments": []}  # fmt: skip
     return file.model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -42,6 +42,8 @@ def _listed(before: _Document, after: _Document, closed: Collection[str]) -> Ite
     catalogs = before["catalog"], after["catalog"]
     yield from _items("category", "code", catalogs[0]["categories"], catalogs[1]["categories"])
     yield from _products(catalogs[0]["products"], catalogs[1]["products"])
+    yield from _items("rule", "name", before["rules"], after["rules"])
+    yield from _order("rules", before["rules"], after["rules"], key="name")
     yield from _items("tier", "code", before["tiers"]["levels"], after["tiers"]["levels"])
     yield from _order("tiers", before["tiers"]["levels"], after["tiers"]["levels"])
     yield from _items("challenge", "code", before["challenges"], after["challenges"])
@@ -83,10 +85,10 @@ def _items(
             yield f"{noun} {code} {removed}"
 
 
-def _order(section: str, before: list[_Document], after: list[_Document]) -> Iterator[str]:
-    new_codes = {item["code"] for item in after}
-    old = [item["code"] for item in before if item["code"] in new_codes]
-    new = [item["code"] for item in after if item["code"] in old]
+def _order(section: str, before: list[_Document], after: list[_Document], *, key: str = "code") -> Iterator[str]:
+    known = {item[key] for item in before} & {item[key] for item in after}
+    old = [item[key] for item in before if item[key] in known]
+    new = [item[key] for item in after if item[key] in known]
     if old != new:
         yield f"{section}: order {_value(old)} → {_value(new)}"
 

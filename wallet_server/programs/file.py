@@ -30,6 +30,7 @@ from wallet_server.programs.fields import (
     Texts,
     TimeZone,
 )
+from wallet_server.programs.rule import RULES_MAX, Earn, Redeem, Rule, check_effects
 from wallet_server.segments.condition import Condition
 
 
@@ -164,6 +165,15 @@ class TierLevel(_Part):
     reach: Reach | None = None
     color: Color | None = None
     """Background of the pass for this tier; the program's own where it is missing."""
+    earn: Earn | None = None
+    """What the bonus engine does for members of this level, as a customer rule with priority 0."""
+    redeem: Redeem | None = None
+
+    @model_validator(mode="after")
+    def _check_effects(self) -> Self:
+        if self.earn is not None or self.redeem is not None:
+            check_effects("customer", self.earn, self.redeem)
+        return self
 
 
 class TierWindow(_Part):
@@ -270,6 +280,7 @@ class ProgramFile(_Part):
     program: ProgramSection
     outlets: list[OutletSection] = []
     catalog: Catalog = Catalog()
+    rules: Annotated[list[Rule], Field(max_length=RULES_MAX)] = []
     tiers: Tiers = Tiers()
     challenges: list[Challenge] = []
     segments: list[SegmentSection] = []
@@ -285,7 +296,8 @@ class ProgramFile(_Part):
         _codes(("catalog", "products"), "sku", [product.sku for product in catalog.products])
         levels = _codes(("tiers", "levels"), "code", [level.code for level in self.tiers.levels])
         challenges = _codes(("challenges",), "code", [challenge.code for challenge in self.challenges])
-        _codes(("segments",), "code", [segment.code for segment in self.segments])
+        segments = _codes(("segments",), "code", [segment.code for segment in self.segments])
+        _codes(("rules",), "name", [rule.name for rule in self.rules])
         parents = {category.code: category.parent for category in catalog.categories}
         for index, category in enumerate(catalog.categories):
             _known(("catalog", "categories", index, "parent"), category.parent, parents)
@@ -298,10 +310,26 @@ class ProgramFile(_Part):
         for index, segment in enumerate(self.segments):
             for number, tier in enumerate(segment.when.tiers or ()):
                 _known(("segments", index, "when", "tiers", number), tier, levels)
+        for index, rule in enumerate(self.rules):
+            # Skus and categories may be ones that only tills know, as in the filters of challenges.
+            for key, values, known in (
+                (("outlets",), rule.outlets, outlets),
+                (("when", "tiers"), rule.when.tiers or (), levels),
+                (("when", "segments"), rule.when.segments or (), segments),
+            ):
+                for number, value in enumerate(values):
+                    _known(("rules", index, *key, number), value, known)
+            self._check_base(("rules", index, "earn"), rule.earn)
+        for index, level in enumerate(self.tiers.levels):
+            self._check_base(("tiers", "levels", index, "earn"), level.earn)
         _known(("pass", "stamps"), self.look.stamps, challenges)
         if any(item.code == self.look.stamps and item.kind != "stamps" for item in self.challenges):
             raise _problem(("pass", "stamps"), f"challenge {self.look.stamps!r} is not of kind stamps")
         return self
+
+    def _check_base(self, at: tuple[str | int, ...], earn: Earn | None) -> None:
+        if earn is not None and earn.needs_base and not self.program.points.base_percent:
+            raise _problem(at, "percent and fixed_percent are shares of base_percent, which is 0 in this program")
 
 
 def _problem(at: tuple[str | int, ...], message: str) -> PydanticCustomError:

@@ -76,7 +76,10 @@ def purchases_agree_with_the_ledger(session: Session) -> list[Violation]:
 
 
 def lines_add_up(session: Session) -> list[Violation]:
-    """L9: a purchase's totals are the sums of its lines, no line is paid beyond its amount, and it has a trace."""
+    """L9: a purchase's totals are the sums of its lines, no line is paid beyond its amount, and it has a trace.
+
+    Points of the receipt, which belong to no line, are added to those of the lines.
+    """
     sums = (
         sa.select(
             LINE.c.purchase_id,
@@ -98,6 +101,8 @@ def lines_add_up(session: Session) -> list[Violation]:
             sums.c.discount,
             PURCHASE.c.money_due_minor,
             sums.c.paid,
+            PURCHASE.c.points_earned,
+            PURCHASE.c.receipt_points,
             sums.c.points,
         )
         .outerjoin(sums, sums.c.purchase_id == PURCHASE.c.id)
@@ -107,7 +112,7 @@ def lines_add_up(session: Session) -> list[Violation]:
                 sums.c.amount != PURCHASE.c.total_minor,
                 sums.c.discount != PURCHASE.c.discount_minor,
                 PURCHASE.c.total_minor - sums.c.discount - sums.c.paid != PURCHASE.c.money_due_minor,
-                sums.c.points != PURCHASE.c.points_earned,
+                sums.c.points + PURCHASE.c.receipt_points != PURCHASE.c.points_earned,
                 sums.c.excess > 0,
             )
         )

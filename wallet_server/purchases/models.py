@@ -42,6 +42,9 @@ class Purchase(ProgramOwned, table=True):
     money_due_minor: int = Field(sa_type=sa.BigInteger)
     points_redeemed: int = Field(default=0, sa_type=sa.BigInteger)
     points_earned: int = Field(sa_type=sa.BigInteger)
+    receipt_points: int = Field(
+        default=0, sa_type=sa.BigInteger, description="Of the points earned, those that belong to no line."
+    )
 
 
 class PurchaseLine(ProgramOwned, table=True):
@@ -71,4 +74,4 @@ class PurchaseTrace(ProgramOwned, table=True):
     __table_args__ = (sa.ForeignKeyConstraint(["program_id", "purchase_id"], ["purchase.program_id", "purchase.id"]),)
 
     purchase_id: UUID = Field(primary_key=True)
-    trace: dict[str, Any] = Field(sa_type=JSONColumn, description='{"v": 1, "steps": [...]}.')
+    trace: dict[str, Any] = Field(sa_type=JSONColumn, description='{"v": 1, "steps": [...], "facts": {...}}.')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,19 @@ TRACE_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """What rules may ask of a member beside tier and statistics; empty where no rule asks."""
+
+    joined_at: datetime | None = None
+    birthday: date | None = None
+    cards: frozenset[str] = frozenset()
+    segments: frozenset[str] = frozenset()
+
+
+_NOBODY: Final = Person()
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """One purchase that will be recorded."""
 
@@ -29,6 +42,7 @@ class Planned:
     card: CardRow
     outlet: OutletRef
     command: RecordPurchase
+    facts: MemberFacts
     quote: Quote
     spendable_at: datetime
     business_date: date
@@ -46,36 +60,45 @@ class Plan:
     balances: dict[UUID, Balance]
     standings: dict[UUID, Standing]
     categories: Mapping[str, str | None]
+    people: Mapping[UUID, Person]
     planned: list[Planned] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     carried: dict[UUID, Any] = field(default_factory=dict)
 
     def quote(self, command: RecordPurchase, card: CardRow) -> Quote:
         """What this receipt would bring the member now; raises as the engine does."""
-        balance = self.balances[card.member_id]
-        standing = self.standings.get(card.member_id, Standing())
-        return quote(
-            self.program,
-            receipt_of(self.program, command, self.categories),
-            MemberFacts(
-                member_id=card.member_id,
-                spendable=balance.spendable,
-                carried=balance.carried,
-                tier=standing.tier,
-                purchases=standing.purchases,
-            ),
-            command.redeem_points,
+        return self._quote(command, self._facts(card.member_id))
+
+    def _quote(self, command: RecordPurchase, facts: MemberFacts) -> Quote:
+        return quote(self.program, receipt_of(self.program, command, self.categories), facts, command.redeem_points)
+
+    def _facts(self, member_id: UUID) -> MemberFacts:
+        balance = self.balances[member_id]
+        standing = self.standings.get(member_id, Standing())
+        person = self.people.get(member_id, _NOBODY)
+        return MemberFacts(
+            member_id=member_id,
+            spendable=balance.spendable,
+            carried=balance.carried,
+            tier=standing.tier,
+            purchases=standing.purchases,
+            joined_at=person.joined_at,
+            birthday=person.birthday,
+            cards=person.cards,
+            segments=person.segments,
         )
 
     def add(self, command: RecordPurchase, card: CardRow) -> Planned:
         """Record one more purchase; raises as the engine does, having changed nothing."""
-        made = self.quote(command, card)
+        facts = self._facts(card.member_id)
+        made = self._quote(command, facts)
         outlet = self.program.outlet(command.outlet)
         planned = Planned(
             purchase_id=new_id(),
             card=card,
             outlet=outlet,
             command=command,
+            facts=facts,
             quote=made,
             spendable_at=spendable_at(self.program, command.occurred_at, self.now),
             business_date=command.occurred_at.astimezone(ZoneInfo(outlet.zone)).date(),
@@ -190,6 +213,7 @@ def purchase_row(plan: Plan, planned: Planned) -> dict[str, Any]:
         "money_due_minor": made.money_due_minor,
         "points_redeemed": made.points_redeemed,
         "points_earned": made.points_earned,
+        "receipt_points": made.receipt_points,
     }
 
 
@@ -220,8 +244,24 @@ def trace_row(plan: Plan, planned: Planned) -> dict[str, Any]:
     return {
         "purchase_id": planned.purchase_id,
         "program_id": plan.program.id,
-        "trace": {"v": TRACE_VERSION, "steps": [dict(step) for step in planned.quote.trace]},
+        "trace": {
+            "v": TRACE_VERSION,
+            "steps": [dict(step) for step in planned.quote.trace],
+            "facts": _facts_document(planned.facts),
+        },
     }
+
+
+def _facts_document(facts: MemberFacts) -> dict[str, Any]:
+    """The member's state that the quote was made with: a refund computes with the same."""
+    document: dict[str, Any] = {
+        "tier": facts.tier,
+        "purchases": facts.purchases,
+        "carried": shortest(facts.carried),
+    }
+    if facts.segments:
+        document["segments"] = sorted(facts.segments)
+    return document
 
 
 def facts_of(planned: Planned) -> PurchaseFacts:

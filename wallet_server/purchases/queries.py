@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from wallet_server.errors import NotFoundError
-from wallet_server.members.models import Card
+from wallet_server.members.models import Card, Member
+from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.purchases.commands import CardRow
 from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace
+from wallet_server.purchases.plan import Person
+from wallet_server.rules.book import rule_book
+from wallet_server.segments.queries import segments_of_members
 
 PURCHASE: sa.Table = Purchase.__table__  # type: ignore[attr-defined]
 PURCHASES_MAX = 200
@@ -26,6 +31,37 @@ def cards_by_number(session: Session, program_id: UUID, numbers: Collection[str]
         number: CardRow(card_id, member_id, blocked_at is not None)
         for number, card_id, member_id, blocked_at in session.exec(statement)
     }
+
+
+def people_asked_for(
+    session: Session, program: ProgramDefinition, member_ids: Collection[UUID], now: datetime
+) -> dict[UUID, Person]:
+    """What the program's rules ask of these members; reads nothing that no rule asks for."""
+    book = rule_book(program)
+    cards: dict[UUID, set[str]] = {}
+    if "members" in book.asks:
+        numbers = select(Card.member_id, Card.number).where(col(Card.member_id).in_(member_ids))
+        for member_id, number in session.exec(numbers):
+            cards.setdefault(member_id, set()).add(number)
+    dates: dict[UUID, tuple[datetime, date | None]] = {}
+    if not book.asks.isdisjoint(("tenure_days_min", "birthday_within_days")):
+        asked = select(Member.id, Member.joined_at, col(Member.birthday)).where(col(Member.id).in_(member_ids))
+        dates = {member_id: (joined_at, birthday) for member_id, joined_at, birthday in session.exec(asked)}
+    segments: Mapping[UUID, frozenset[str]] = {}
+    if book.segments:
+        segments = segments_of_members(session, program, member_ids, book.segments, now)
+    if not (cards or dates or segments):
+        return {}
+    people: dict[UUID, Person] = {}
+    for member_id in member_ids:
+        joined_at, birthday = dates.get(member_id, (None, None))
+        people[member_id] = Person(
+            joined_at=joined_at,
+            birthday=birthday,
+            cards=frozenset(cards.get(member_id, ())),
+            segments=segments.get(member_id, frozenset()),
+        )
+    return people
 
 
 def recorded_receipts(

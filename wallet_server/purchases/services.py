@@ -38,7 +38,7 @@ from wallet_server.purchases.plan import (
     spendable_at,
     trace_row,
 )
-from wallet_server.purchases.queries import PURCHASE, cards_by_number, recorded_receipts
+from wallet_server.purchases.queries import PURCHASE, cards_by_number, people_asked_for, recorded_receipts
 from wallet_server.rewards.services import grant
 from wallet_server.rewards.wins import Won
 from wallet_server.rules.engine import Quote
@@ -112,6 +112,7 @@ def _quote(session: Session, program: ProgramDefinition, command: RecordPurchase
         {card.member_id: Balance()} | read_balances(session, [card.member_id]),
         read_standings(session, [card.member_id]),
         _categories(session, [command]),
+        people_asked_for(session, program, [card.member_id], now),
     )
     made = plan.quote(command, card)
     return Quoted(card.member_id, made, spendable_at(program, command.occurred_at, now))
@@ -148,7 +149,8 @@ def record_purchases(
 ) -> list[Recorded | DomainError]:
     """Record purchases in the given order with all their consequences; at most 1,000 at once.
 
-    A member may appear many times: each receipt is computed with the state that the one before it left. With
+    A member may appear many times: each receipt is computed with the state that the one before it left, except
+    for segments, which are those before the batch. With
     ``on_error="return"`` a refused receipt takes the place of its result and changes nothing, the others are
     recorded; with ``"raise"`` the first refusal is raised and the caller rolls everything back.
     """
@@ -178,10 +180,11 @@ def _record(
     locked = lock_balances(session, member_ids)
     standings = read_standings(session, member_ids)
     categories = _categories(session, [command for _index, command in batch.accepted()])
+    people = people_asked_for(session, program, member_ids, now)
     refused_before = dict(batch.refused)
     for _attempt in range(_OVERTAKEN_MAX):
         batch.refused = dict(refused_before)
-        plan = Plan(program, now, source, recorded_by, dict(locked), dict(standings), categories)
+        plan = Plan(program, now, source, recorded_by, dict(locked), dict(standings), categories, people)
         planned = _compute(session, plan, batch, cards)
         if _claim(session, plan, savepoint=not batch.raise_errors):
             break

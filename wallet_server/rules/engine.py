@@ -6,8 +6,10 @@ about each line (:func:`wallet_server.rules.terms.terms_of`), and the arithmetic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import lcm
+from typing import Final
 
 from wallet_server.errors import DomainError
 from wallet_server.programs.definition import ProgramDefinition
@@ -17,6 +19,7 @@ from wallet_server.rules.receipt import (
     Line,
     LineTerms,
     MemberFacts,
+    PointsCap,
     Quote,
     QuoteLine,
     Receipt,
@@ -25,6 +28,7 @@ from wallet_server.rules.receipt import (
     TraceStep,
 )
 from wallet_server.rules.terms import terms_of
+from wallet_server.rules.trace import cap_step
 
 __all__ = [
     "Line",
@@ -40,12 +44,16 @@ __all__ = [
     "settle",
 ]
 
+EARNED_MAX: Final = 10**13
+"""Points of one receipt. Only a mistaken rule brings more, and the ledger's integers end at 9 × 10^18."""
+
 
 def quote(program: ProgramDefinition, receipt: Receipt, facts: MemberFacts, redeem_points: RedeemPoints = 0) -> Quote:
     """What a receipt brings and costs; changes nothing.
 
     Raises ``DomainError``: ``insufficient_points`` (more than the card has), ``redeem_limit_exceeded`` (more than
-    may be paid, or fewer than the program's ``min_points``), ``unknown_outlet``.
+    may be paid, or fewer than the program's ``min_points``), ``points_limit`` (the rules multiply to more points
+    than any receipt may earn), ``unknown_outlet``.
     """
     return settle(program.points, receipt, terms_of(program, receipt, facts), facts, redeem_points)
 
@@ -77,7 +85,7 @@ def settle(
         amount if settings.earn_on_points_part else amount - paid_minor
         for amount, paid_minor in zip(discounted, paid, strict=True)
     ]
-    earned, carried, per_line, step = _earn(settings, earning, terms.lines, facts.carried)
+    earned, carried, per_line, steps = _earn(settings, earning, terms, facts.carried)
     total_minor = sum(line.amount_minor for line in receipt.lines)
     discount_minor = total_minor - sum(discounted)
     return Quote(
@@ -86,7 +94,8 @@ def settle(
         redeemable_points=redeemable,
         points_redeemed=points,
         money_due_minor=total_minor - discount_minor - sum(paid),
-        points_earned=earned,
+        points_earned=earned + terms.receipt_points,
+        receipt_points=terms.receipt_points,
         carried=carried,
         lines=tuple(
             QuoteLine(
@@ -100,7 +109,7 @@ def settle(
             )
             for line, term, line_points, paid_minor in zip(receipt.lines, terms.lines, per_line, paid, strict=True)
         ),
-        trace=(*terms.trace, step),
+        trace=(*terms.trace, *steps),
     )
 
 
@@ -141,28 +150,63 @@ def _spread(paid_minor: int, amounts: list[int], terms: tuple[LineTerms, ...], l
 
 
 def _earn(
-    settings: PointsSettings, amounts: list[int], terms: tuple[LineTerms, ...], carried: Fraction
-) -> tuple[int, Fraction, list[int], TraceStep]:
-    """Points of the receipt, the fraction to carry, points of each line, and the step of the trace."""
+    settings: PointsSettings, amounts: list[int], terms: Terms, carried: Fraction
+) -> tuple[int, Fraction, list[int], list[TraceStep]]:
+    """Points of the lines together, the fraction to carry, points of each line, and the steps of the trace."""
     # One denominator for all lines keeps the long sums in plain integers.
-    common = lcm(*(term.earn_percent.denominator for term in terms))
+    common = lcm(*(line.earn_percent.denominator for line in terms.lines))
     denominator = 100 * settings.point_value_minor * common
     numerators = [
-        amount * term.earn_percent.numerator * (common // term.earn_percent.denominator)
-        for amount, term in zip(amounts, terms, strict=True)
+        amount * line.earn_percent.numerator * (common // line.earn_percent.denominator)
+        for amount, line in zip(amounts, terms.lines, strict=True)
     ]
+    steps: list[TraceStep] = []
+    if terms.caps or any(line.points for line in terms.lines):
+        exact_lines = [
+            Fraction(numerator, denominator) + line.points
+            for numerator, line in zip(numerators, terms.lines, strict=True)
+        ]
+        steps += _cap(exact_lines, terms.caps)
+        denominator = lcm(*(exact.denominator for exact in exact_lines))
+        numerators = [exact.numerator * (denominator // exact.denominator) for exact in exact_lines]
     before = carried if settings.carry_fraction else Fraction(0)
     exact = Fraction(sum(numerators), denominator) + before
     earned = rounded(exact, settings.rounding)
+    if earned + terms.receipt_points > EARNED_MAX:
+        raise DomainError(
+            "points_limit", f"a receipt earns at most {EARNED_MAX} points, and this one would earn {earned}"
+        )
     # Rounding up cuts nothing off, so nothing is kept then.
     kept = max(exact - earned, Fraction(0)) if settings.carry_fraction else Fraction(0)
-    per_line = largest_remainder(earned, numerators, denominator)
-    step: TraceStep = {
-        "rule": "rounding",
-        "family": "program",
-        "line": None,
-        "matched": True,
-        "effect": {"rounding": settings.rounding, "exact": shortest(exact), "carried": shortest(kept)},
-        "why": f"{shortest(exact)} points became {earned}",
-    }
-    return earned, kept, per_line, step
+    per_line = largest_remainder(earned, numerators, denominator, _room(earned, terms.lines))
+    steps.append(
+        {
+            "rule": "rounding",
+            "kind": "rounding",
+            "family": "program",
+            "line": None,
+            "matched": True,
+            "effect": {"rounding": settings.rounding, "exact": shortest(exact), "carried": shortest(kept)},
+            "why": f"{shortest(exact)} points became {earned}",
+        }
+    )
+    return earned, kept, per_line, steps
+
+
+def _cap(exact: list[Fraction], caps: Sequence[PointsCap]) -> list[TraceStep]:
+    """Scale the lines of each limit down to it, in the order of the file; changes ``exact``."""
+    steps = []
+    for cap in caps:
+        together = sum((exact[place] for place in cap.places), Fraction(0))
+        if together > cap.points:
+            for place in cap.places:
+                exact[place] = exact[place] * cap.points / together
+            steps.append(cap_step(cap, together))
+    return steps
+
+
+def _room(earned: int, lines: Sequence[LineTerms]) -> list[int] | None:
+    """No point that rounding gives goes to a line that a rule lets earn nothing, while there is another line."""
+    if all(line.earns for line in lines) or not any(line.earns for line in lines):
+        return None
+    return [earned if line.earns else 0 for line in lines]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -23,21 +23,26 @@ SEGMENTS_MAX: Final = 500
 """Saved segments of one program."""
 
 
-def members_where(program: ProgramDefinition, condition: Condition, now: datetime) -> sa.Select[UUID]:
+def members_where(
+    program: ProgramDefinition, condition: Condition, now: datetime, *, among: Collection[UUID] | None = None
+) -> sa.Select[UUID]:
     """A statement that selects the ids of the program's members for whom the condition holds at ``now``.
 
     It names the program in each table itself, so that it may stand inside any other statement. Every part of
-    the condition must hold; a condition without parts is everybody. Visits are purchases in the 30 days up to
+    the condition must hold; a condition without parts is everybody. With ``among`` only these members are
+    asked, and no other's receipts are counted. Visits are purchases in the 30 days up to
     and with ``now``; days since the last visit are whole ones.
     """
     statement = sa.select(col(Member.id)).where(col(Member.program_id) == program.id)
+    if among is not None:
+        statement = statement.where(col(Member.id).in_(among))
     if condition.tiers is not None:
         held = sa.select(col(MemberTier.member_id)).where(
             col(MemberTier.program_id) == program.id, col(MemberTier.tier).in_(condition.tiers)
         )
         statement = statement.where(col(Member.id).in_(held))
     if condition.visits_last_30_days is not None:
-        statement = _where_visits(statement, program, condition.visits_last_30_days, now)
+        statement = _where_visits(statement, program, condition.visits_last_30_days, now, among)
     if condition.days_since_last_visit is not None:
         visited = sa.select(col(MemberStatistics.member_id)).where(
             col(MemberStatistics.program_id) == program.id,
@@ -48,7 +53,11 @@ def members_where(program: ProgramDefinition, condition: Condition, now: datetim
 
 
 def _where_visits(
-    statement: sa.Select[UUID], program: ProgramDefinition, wanted: Range, now: datetime
+    statement: sa.Select[UUID],
+    program: ProgramDefinition,
+    wanted: Range,
+    now: datetime,
+    among: Collection[UUID] | None,
 ) -> sa.Select[UUID]:
     # Grouped once for all members, not looked up for each: the index on (program, time) gives the 30 days.
     visits = (
@@ -57,6 +66,7 @@ def _where_visits(
             col(Purchase.program_id) == program.id,
             col(Purchase.occurred_at) > now - VISITS_WINDOW,
             col(Purchase.occurred_at) <= now,
+            *(() if among is None else (col(Purchase.member_id).in_(among),)),
         )
         .group_by(col(Purchase.member_id))
         .subquery()
@@ -85,6 +95,21 @@ def count(session: Session, program: ProgramDefinition, condition: Condition, no
     """How many members the condition selects now."""
     selected = members_where(program, condition, now).subquery()
     return int(session.execute(sa.select(sa.func.count()).select_from(selected)).scalar_one())
+
+
+def segments_of_members(
+    session: Session, program: ProgramDefinition, member_ids: Collection[UUID], codes: Collection[str], now: datetime
+) -> dict[UUID, frozenset[str]]:
+    """Which of these saved segments each member is in; members of none are missing, and so is a deleted segment."""
+    saved = session.exec(
+        select(Segment.code, Segment.condition).where(Segment.program_id == program.id, col(Segment.code).in_(codes))
+    ).all()
+    found: dict[UUID, set[str]] = {}
+    for code, document in saved:
+        condition = Condition.model_validate(document)
+        for member_id in session.execute(members_where(program, condition, now, among=member_ids)).scalars():
+            found.setdefault(member_id, set()).add(code)
+    return {member_id: frozenset(inside) for member_id, inside in found.items()}
 
 
 def list_segments(session: Session, program: ProgramDefinition) -> Sequence[Segment]:

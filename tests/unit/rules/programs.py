@@ -17,15 +17,17 @@ MEMBER = UUID(int=1)
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def definition(points: dict[str, Any] | None = None, limits: dict[str, str] | None = None) -> ProgramDefinition:
-    """The café with these points settings and ``receipt_max_percent`` by outlet."""
+def definition(
+    points: dict[str, Any] | None = None, limits: dict[str, str] | None = None, **sections: Any
+) -> ProgramDefinition:
+    """The café with these points settings, ``receipt_max_percent`` by outlet, and sections such as ``rules``."""
     base = program_file()
     section = {**base["program"], "points": {"base_percent": 1, **(points or {})}}
     outlets = [
         {**outlet, **({"receipt_max_percent": Decimal(limits[outlet["code"]])} if limits else {})}
         for outlet in base["outlets"]
     ]
-    file = ProgramFile.model_validate(program_file(program=section, outlets=outlets))
+    file = ProgramFile.model_validate(program_file(**{"program": section, "outlets": outlets, **sections}))
     return ProgramDefinition(
         id=UUID(int=2),
         slug=file.program.slug,

@@ -741,6 +741,7 @@ def upgrade() -> None:
         sa.Column("money_due_minor", sa.BigInteger(), nullable=False),
         sa.Column("points_redeemed", sa.BigInteger(), nullable=False),
         sa.Column("points_earned", sa.BigInteger(), nullable=False),
+        sa.Column("receipt_points", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["program_id", "card_id"], ["card.program_id", "card.id"], name=op.f("fk_purchase_program_id_card_id_card")
         ),

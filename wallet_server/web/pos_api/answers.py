@@ -198,7 +198,7 @@ def quote_body(made: Quote, spendable_at: datetime) -> dict[str, Any]:
             }
             for line in made.lines
         ],
-        "trace": [dict(step) for step in made.trace],
+        "trace": [{name: step[name] for name in TraceStep.model_fields} for step in made.trace],
     }
 
 
