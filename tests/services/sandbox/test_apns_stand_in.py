@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import aioapns
@@ -73,7 +74,9 @@ def test_aioapns_pushes_and_reads_the_refusals(sandbox, token, monkeypatch):
         client.pool.close()
         return requests, answers
 
-    requests, answers = asyncio.run(story())
+    # In a thread of its own: a browser test in the same process leaves Playwright's loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        requests, answers = thread.submit(asyncio.run, story()).result(60)
     assert [answer.notification_id for answer in answers] == [request.notification_id for request in requests]
     assert (answers[0].status, answers[0].is_successful) == ("200", True)
     assert (answers[1].status, answers[1].description) == ("400", "BadDeviceToken")
