@@ -42,11 +42,12 @@ OWNER = "owner@cafe.example"
 
 @dataclass(frozen=True)
 class Site:
-    """A running server: its address, and the member that it starts with."""
+    """A running server: its address, the member that it starts with, and its database for what workers would do."""
 
     url: str
     member_id: str
     member_path: str
+    database_url: str
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +71,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, _sqlite_template: Path, _appl
     )
     try:
         _wait_for(f"{url}/readyz", server)
-        yield Site(url, member_id, f"/m/{token}")
+        yield Site(url, member_id, f"/m/{token}", settings.database_url)
     finally:
         server.terminate()
         server.wait(timeout=20)
