@@ -102,6 +102,12 @@ def test_an_unreadable_line_belongs_to_the_receipt_whose_number_it_begins_with()
     assert [read.item is None for read in reads] == [False, True, False]
 
 
+def test_a_line_that_breaks_off_behind_its_number_still_belongs_to_its_receipt():
+    broken = Record(3, ["R1", *[None] * (len(RECEIPT_COLUMNS) - 1)], "1 columns instead of 7")
+    [read] = receipts(line(2), broken, line(4))
+    assert reason(read) == "1 columns instead of 7"
+
+
 def test_an_unreadable_line_of_nobody_leaves_its_neighbours_alone():
     nobody = Record(3, [None] * len(RECEIPT_COLUMNS), "not UTF-8")
     reads = receipts(line(2), nobody, line(4, receipt_id="R2"))
