@@ -24,13 +24,19 @@ _EVER: Final = datetime(1900, 1, 1, tzinfo=UTC)
 
 
 def report(
-    session: Session, program: ProgramDefinition, *, every: Every, now: datetime, count: int = PERIODS_SHOWN
+    session: Session,
+    program: ProgramDefinition,
+    *,
+    every: Every,
+    now: datetime,
+    until: datetime | None = None,
+    count: int = PERIODS_SHOWN,
 ) -> Report:
-    """The last ``count`` weeks or months, the running one included; what the figures mean: ``DEFINITIONS``.
+    """``count`` weeks or months up to the one that ``until`` (by default ``now``) is in.
 
-    Two statements. Periods without any purchase are there, with zeros.
+    What the figures mean: ``DEFINITIONS``. Two statements. Periods without any purchase are there, with zeros.
     """
-    periods = spans(every, program.time_zone, now, count)
+    periods = spans(every, program.time_zone, min(until or now, now), count)
     before, joined = _joined(session, program, periods)
     bought = _bought(session, program, periods)
     rows: list[Period] = []
@@ -52,6 +58,15 @@ def report(
             )
         )
     return Report(every, tuple(rows))
+
+
+def newest_purchase_at(session: Session, program: ProgramDefinition) -> datetime | None:
+    """When somebody bought last; ``None`` if nobody ever did."""
+    last_visit_at = sa.func.max(col(MemberStatistics.last_visit_at))
+    newest: datetime | None = session.execute(
+        sa.select(last_visit_at).where(col(MemberStatistics.program_id) == program.id)
+    ).scalar_one()
+    return newest
 
 
 def _table(bounds: Sequence[tuple[int, datetime, datetime]]) -> sa.CTE:

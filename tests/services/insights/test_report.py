@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import NOW
 from tests.people import add_member, add_purchase, publish
-from wallet_server.insights.queries import report
+from wallet_server.insights.queries import newest_purchase_at, report
 
 HOUR = timedelta(hours=1)
 
@@ -103,3 +103,24 @@ def test_a_session_of_one_program_sees_the_same(engine):
     with reading(engine, program.id) as session:
         assert report(session, program, every="week", now=NOW) == everything
     assert everything.current.participation == Decimal(1)
+
+
+def test_an_earlier_time_is_counted_as_it_was(session):
+    program = publish(session, NOW)
+    member = add_member(session, program, NOW, joined_at=NOW - timedelta(weeks=5))
+    add_purchase(session, program, member, NOW - timedelta(weeks=4))
+    add_purchase(session, program, member, NOW)
+    found = report(session, program, every="week", now=NOW, until=NOW - timedelta(weeks=3), count=2)
+    assert [period.purchases for period in found.periods] == [1, 0]
+    assert not any(period.running for period in found.periods)
+    ahead = report(session, program, every="week", now=NOW, until=NOW + timedelta(weeks=3), count=2)
+    assert ahead == report(session, program, every="week", now=NOW, count=2)  # the future has not happened
+
+
+def test_the_newest_purchase_is_known(session):
+    program, other = publish(session, NOW), publish(session, NOW, slug="other")
+    assert newest_purchase_at(session, program) is None
+    for weeks in (3, 1, 2):
+        add_member(session, program, NOW, last_visit_at=NOW - timedelta(weeks=weeks))
+    add_member(session, other, NOW, last_visit_at=NOW)
+    assert newest_purchase_at(session, program) == NOW - timedelta(weeks=1)

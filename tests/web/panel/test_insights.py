@@ -31,7 +31,10 @@ def history(server: ServerContext, cast: Cast, clock: StoppedClock) -> None:
     now = clock.now()  # a Monday
     long_ago = now - timedelta(days=20)
     with transaction(server.engine, ALL_PROGRAMS) as session:
-        members = [add_member(session, cast.cafe, now, joined_at=long_ago) for _ in range(4)]
+        members = [
+            add_member(session, cast.cafe, now, joined_at=long_ago, last_visit_at=now - timedelta(days=6))
+            for _ in range(4)
+        ]
         stranger = add_member(session, cast.bakery, now, joined_at=long_ago)
         for days, buyers in ((13, members[:1]), (6, members[:2] + members[:2])):
             for buyer in buyers:
@@ -98,6 +101,36 @@ def test_weeks_and_months_switch_as_links_and_as_fragments(manager: FlaskClient,
     assert "<html" not in fragment.get_data(as_text=True)
     assert chart_of(fragment)["labels"] == ["November 2026"]
     assert "Nov 16" in words(manager.get(NUMBERS, query_string={"every": "century"}))
+
+
+def test_one_walks_back_and_forth_in_time(
+    sign_in: SignIn, manager: FlaskClient, history: None, clock: StoppedClock
+) -> None:
+    page = manager.get(NUMBERS)
+    assert "Earlier" not in words(page)  # nobody was a member before
+    assert "Later" not in words(page)
+    clock.advance(timedelta(weeks=30))
+    manager = sign_in("manager@cafe.example")
+    page = manager.get(NUMBERS)
+    assert "Nobody bought in this time. The newest purchase was on Nov 17, 2026." in words(page)
+    assert f'href="{NUMBERS}?every=week&amp;until=2026-11-17"' in page.get_data(as_text=True)
+    assert "Earlier" in words(page)
+    back = manager.get(NUMBERS, query_string={"every": "week", "until": "2026-11-17"}, headers=HTMX)
+    text = words(back)
+    assert "Nov 16 – 22 50.0 %" in text
+    assert "so far" not in text
+    assert chart_of(back)["running"] is False
+    assert f'href="{NUMBERS}?every=month&amp;until=2026-11-17"' in back.get_data(as_text=True)
+    later = re.search(r'href="([^"]*until=2027-02-14)"', back.get_data(as_text=True))
+    assert later is not None
+    assert "Feb 8 – 14" in words(manager.get(html.unescape(later.group(1))))
+    assert "Later" not in words(manager.get(NUMBERS, query_string={"until": "2999-01-01"}))
+
+
+@pytest.mark.parametrize("until", ["0001-01-01", "1999-12-31", "9999-12-31", "x", "2026-02-30", "2000-01-01"])
+@pytest.mark.parametrize("every", ["week", "month"])
+def test_any_day_may_be_asked_for(manager: FlaskClient, history: None, until: str, every: str) -> None:
+    assert manager.get(NUMBERS, query_string={"until": until, "every": every}).status_code == 200
 
 
 def test_figures_are_written_for_the_reader(manager: FlaskClient, history: None) -> None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import dropwhile
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from flask import Response, request
 
 from wallet_server.db import reading, to_json
 from wallet_server.i18n import Translator
 from wallet_server.insights.periods import DEFINITIONS, Every, Period, Report
-from wallet_server.insights.queries import report
+from wallet_server.insights.queries import PERIODS_SHOWN, newest_purchase_at, report
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
 from wallet_server.web.panel.desk import Desk, allowed
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.rendering import reader
 
+OLDEST_DAY: Final = date(2000, 1, 1)
+FORWARD: Final = {"week": timedelta(weeks=PERIODS_SHOWN), "month": timedelta(days=365)}
 NOTHING: Final = "–"
 """Where a share of nothing would stand."""
 
@@ -54,11 +57,16 @@ class Row:
 @blueprint.get("/programs/<slug>/numbers")
 @allowed("manager")
 def insights(desk: Desk) -> Response:
-    every: Every = "month" if request.args.get("every") == "month" else "week"
+    """Twelve weeks or months up to now, or up to the day ``?until=``."""
     context = server()
+    t, zone, now = reader(), desk.program.time_zone, context.clock.now()
+    every: Every = "month" if request.args.get("every") == "month" else "week"
+    until = min(_asked_until(request.args.get("until", ""), zone) or now, now)
     with reading(context.engine, desk.program.id) as session:
-        found = _since_the_first_member(report(session, desk.program, every=every, now=context.clock.now()))
-    t = reader()
+        whole = report(session, desk.program, every=every, now=now, until=until)
+        newest = newest_purchase_at(session, desk.program)
+    found = _since_the_first_member(whole)
+    is_quiet = not any(period.purchases for period in found.periods)
     return panel_page(
         desk,
         "panel/insights/numbers.html",
@@ -69,14 +77,27 @@ def insights(desk: Desk) -> Response:
         headline_period=_label(found.newest_whole, every, t) if found.newest_whole else "",
         chart=to_json(chart(found, t)),
         definitions=DEFINITIONS,
-        is_empty=found.current.members == 0,
+        is_empty=newest is None and found.current.members == 0,
+        until=until.date() if until < now else None,
+        earlier=whole.periods[0].span.first - timedelta(days=1) if whole.periods[0].members else None,
+        later=found.current.span.last + FORWARD[every] if found.current.span.end <= now else None,
+        newest_day=newest.astimezone(ZoneInfo(zone)).date() if newest and is_quiet else None,
     )
 
 
+def _asked_until(text: str, zone: str) -> datetime | None:
+    """Noon of the day that the address names; ``None`` for no day, or one that no program has seen."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return datetime.combine(day, time(12), tzinfo=ZoneInfo(zone)) if day >= OLDEST_DAY else None
+
+
 def _since_the_first_member(found: Report) -> Report:
-    """Without the empty periods before the program had members; the running one always stays."""
-    periods = tuple(dropwhile(lambda period: period.members == 0 and not period.running, found.periods))
-    return Report(found.every, periods)
+    """Without the empty periods before the program had members; the newest one always stays."""
+    since = next((place for place, period in enumerate(found.periods) if period.members), len(found.periods) - 1)
+    return Report(found.every, found.periods[since:])
 
 
 def chart(found: Report, t: Translator) -> dict[str, Any]:
