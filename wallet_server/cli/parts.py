@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from typing import NoReturn
 
 import click
@@ -28,6 +29,9 @@ def web(host: str, port: int, processes: int, threads: int) -> None:
     settings = load_settings()
     os.environ.update(settings.environment())
     migrations.require_head(create_engine(settings.database_url))
+    if processes > 1:
+        # Each process counts for itself; through files of this folder /metrics can add them up.
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="wallet-metrics-"))
     Granian(
         "wsgi:application",
         address=host,
