@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -13,21 +12,27 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from wallet_server import context as server_context
 from wallet_server.context import ServerContext
 from wallet_server.settings import Settings
-from wallet_server.web import files, health, metrics, problems, rendering, security, sessions
+from wallet_server.web import (
+    files,
+    health,
+    member,
+    metrics,
+    panel,
+    pos_api,
+    problems,
+    public,
+    rendering,
+    sandbox,
+    security,
+    sessions,
+    wallet_api,
+)
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BODY_BYTES_MAX: Final = 1_000_000
 FORM_PARTS_MAX: Final = 500
 
-DOORS: Final = (
-    # Each is a package of wallet_server.web with a function `register(app)` or a `blueprint`.
-    "public",
-    "member",
-    "panel",
-    "wallet_api",
-    "pos_api",
-    "sandbox",
-)
+DOORS: Final = (public, member, panel, wallet_api, pos_api, sandbox)
 
 
 def create_app(settings: Settings, context: ServerContext | None = None) -> Flask:
@@ -50,11 +55,7 @@ def create_app(settings: Settings, context: ServerContext | None = None) -> Flas
     files.init_app(app)
     health.init_app(app)
     for door in DOORS:
-        module = import_module(f"wallet_server.web.{door}")
-        if hasattr(module, "register"):
-            module.register(app)
-        else:
-            app.register_blueprint(module.blueprint)
+        door.register(app)
     security.exempt_programs_from_csrf(app)
     if settings.WALLET_PROXIES:
         # Only what our own proxies say about the caller is believed, and only as many as there are.

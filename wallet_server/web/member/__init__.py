@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from wallet_server.web.member.pages import blueprint
+from flask import Flask
 
-__all__ = ["blueprint"]
+from wallet_server.web.member import pages
+
+
+def register(app: Flask) -> None:
+    """Add this door to the application."""
+    app.register_blueprint(pages.blueprint)
