@@ -20,11 +20,12 @@ from sqlmodel import Session
 
 from wallet_server.campaigns.services import BATCH_DUE, send_batch
 from wallet_server.db import ALL_PROGRAMS, is_locked, transaction
-from wallet_server.issuance.services import PASS_CHANGED
+from wallet_server.issuance.services import PASS_CHANGED, refresh_passes
 from wallet_server.outbox import services as outbox
 from wallet_server.outbox.services import Leased
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
+from wallet_server.programs.services import PROGRAM_PUBLISHED
 from workers import push
 from workers.outcome import Settled
 from workers.runtime import Runtime
@@ -51,9 +52,17 @@ def _send_campaign_batch(
     send_batch(session, program, UUID(payload["campaign_id"]), int(payload["batch"]), now)
 
 
+def _refresh_passes(session: Session, program: ProgramDefinition, payload: Mapping[str, Any], now: datetime) -> None:
+    after = UUID(payload["after"]) if payload["after"] else None
+    if (reached := refresh_passes(session, program, after, now)) is not None:
+        rest = {"v": 1, "after": str(reached)}
+        outbox.add(session, topic=PROGRAM_PUBLISHED, queue="bulk", program_id=program.id, payload=rest, now=now)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     PASS_CHANGED: Handler(outside=push.pass_changed),
     BATCH_DUE: Handler(inside=_send_campaign_batch),
+    PROGRAM_PUBLISHED: Handler(inside=_refresh_passes),
 }
 
 

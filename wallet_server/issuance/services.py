@@ -31,6 +31,8 @@ MEMBERS_PER_STATEMENT_MAX: Final = 5_000
 CALLBACKS_PRUNED_MAX: Final = 5_000
 SERIAL_BYTES: Final = 16
 WALLETS: Final = ("apple", "google")
+REFRESHED_AT_ONCE: Final = 1_000
+REFRESH_PRIORITY: Final = 20
 
 
 class one_second_after(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
@@ -106,6 +108,23 @@ def passes_changed_by_id(
 ) -> None:
     """As :func:`passes_changed`, for single passes."""
     _raise_versions(session, program_id, col(IssuedPass.id).in_(list(pass_ids)), now, priority)
+
+
+def refresh_passes(session: Session, program: ProgramDefinition, after: UUID | None, now: datetime) -> UUID | None:
+    """Raise the versions of the next part of the passes that somebody holds, after a program was published.
+
+    Returns the id to go on after; ``None`` when all are done. Pushed behind everything else: nobody waits for a
+    new colour as for a balance.
+    """
+    live = sa.select(col(IssuedPass.id)).where(
+        col(IssuedPass.program_id) == program.id, col(IssuedPass.live), col(IssuedPass.voided_at).is_(None)
+    )
+    if after is not None:
+        live = live.where(col(IssuedPass.id) > after)
+    part = list(session.scalars(live.order_by(col(IssuedPass.id)).limit(REFRESHED_AT_ONCE)))
+    if part:
+        _raise_versions(session, program.id, col(IssuedPass.id).in_(part), now, REFRESH_PRIORITY)
+    return part[-1] if len(part) == REFRESHED_AT_ONCE else None
 
 
 def _raise_versions(

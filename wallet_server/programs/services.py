@@ -14,6 +14,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 from wallet_server.db import new_id, upsert_rows
 from wallet_server.errors import DomainError, NotFoundError
+from wallet_server.outbox import services as outbox
 from wallet_server.programs import diff, queries
 from wallet_server.programs.file import Catalog, OutletSection, ProgramFile, SegmentSection
 from wallet_server.programs.models import ApiKey, Category, Outlet, Product, Program, ProgramVersion
@@ -36,6 +37,9 @@ class Applied:
     version: int
     created: bool
     changes: tuple[str, ...]
+
+
+PROGRAM_PUBLISHED: Final = "program.published"
 
 
 def apply_program(session: Session, file: ProgramFile, *, now: datetime, actor: str) -> Applied:
@@ -81,6 +85,16 @@ def apply_program(session: Session, file: ProgramFile, *, now: datetime, actor: 
         detail={"version": program.version, "changes": list(changes[:AUDITED_CHANGES_MAX])},
         now=now,
     )
+    if not created:
+        # Look, texts or levels may be others now: cards on phones follow, a part at a time, behind the tills' work.
+        outbox.add(
+            session,
+            topic=PROGRAM_PUBLISHED,
+            queue="bulk",
+            program_id=program.id,
+            payload={"v": 1, "after": None},
+            now=now,
+        )
     session.flush()
     return Applied(program.id, program.version, created=created, changes=changes)
 
