@@ -187,6 +187,7 @@ def _earn(
             "line": None,
             "matched": True,
             "effect": {"rounding": settings.rounding, "exact": shortest(exact), "carried": shortest(kept)},
+            "points": earned,
             "why": f"{shortest(exact)} points became {earned}",
         }
     )

@@ -118,4 +118,4 @@ def _percent_steps(
         if rules and not choices[rules].is_base
     ]
     others = choices.get(())
-    return steps if others is None or others.is_base else [*steps, percent_step(None, base, others)]
+    return steps if others is None or others.is_base else [*steps, percent_step(None, base, others, others=bool(steps))]

@@ -144,8 +144,11 @@ def _span(part: Mapping[str, Any]) -> str:
     return str(part["from"]) if last == part["from"] else f"{part['from']} to {last}"
 
 
-def percent_step(line: int | None, base: Fraction, choice: Choice) -> TraceStep:
-    """What the rules made of a line together; ``line`` None: of every line that has no step of its own."""
+def percent_step(line: int | None, base: Fraction, choice: Choice, *, others: bool = False) -> TraceStep:
+    """What the rules made of a line together; ``line`` None: of every line, or of all ``others``.
+
+    The others are those that have no such step of their own.
+    """
     factors = {
         family: shortest(rule.coefficient)
         for family, rule in choice.coefficients.items()
@@ -177,6 +180,7 @@ def percent_step(line: int | None, base: Fraction, choice: Choice) -> TraceStep:
         "matched": True,
         "effect": effect,
         "chosen": chosen,
+        "others": others,
         "why": why if choice.discount is None else f"{why}, after {effect['discount_percent']} % off",
     }
 
@@ -203,5 +207,6 @@ def outlet_step(outlet: str, receipt_max_percent: Fraction) -> TraceStep:
         "line": None,
         "matched": True,
         "effect": {"receipt_max_percent": shortest(receipt_max_percent)},
+        "outlet": outlet,
         "why": f"points may pay this share of a whole receipt at outlet {outlet}",
     }
