@@ -48,6 +48,8 @@ LOCK_TIMEOUT_MS: Final = 2_000
 STATEMENT_TIMEOUT_MS: Final = 15_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 30_000
 SQLITE_BUSY_TIMEOUT_MS: Final = 10_000
+CONNECTION_SECONDS_MAX: Final = 600
+"""Connections are renewed: SQLite reads the planner's statistics only when it opens the file."""
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -228,6 +230,7 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
         "foreign_keys=ON",
         "cache_size=-32000",
         "temp_store=MEMORY",
+        "wal_autocheckpoint=4000",  # 16 MB: an import would else write each page back several times
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

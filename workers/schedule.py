@@ -12,12 +12,11 @@ import structlog
 
 from wallet_server.campaigns.services import fail_given_up
 from wallet_server.context import ServerContext
-from wallet_server.db import ALL_PROGRAMS, transaction
+from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transaction
 from wallet_server.idempotency.services import prune as prune_idempotency_keys
-from wallet_server.issuance.services import passes_changed, prune_callbacks
-from wallet_server.ledger.services import release_pending
+from wallet_server.issuance.services import prune_callbacks
 from wallet_server.outbox.services import prune as prune_outbox
-from wallet_server.programs.queries import load_program
+from wallet_server.purchases.services import release_due_points
 
 KEEP_DONE_ROWS: Final = timedelta(days=7)
 KEEP_IDEMPOTENCY_KEYS: Final = timedelta(days=90)
@@ -40,11 +39,8 @@ class Task:
 def release_points(context: ServerContext) -> None:
     """Make pending points spendable whose time has come, and show it on the passes."""
     for _ in range(TURNS_MAX):
-        now = context.clock.now()
         with transaction(context.engine, ALL_PROGRAMS) as session:
-            released = release_pending(session, now)
-            for program_id, member_ids in released.items():
-                passes_changed(session, load_program(session, program_id=program_id), member_ids, now)
+            released = release_due_points(session, context.clock.now())
         if not released:
             return
 
@@ -69,6 +65,11 @@ def prune(context: ServerContext) -> None:
                     break
 
 
+def count_rows(context: ServerContext) -> None:
+    """Let the database count its rows, so that it goes on choosing indexes by facts as the program grows."""
+    refresh_planner_statistics(context.engine)
+
+
 def watch_certificate(context: ServerContext) -> None:
     """Say in the log that Apple's certificate is about to expire, from 60 days before; an alarm from 7."""
     not_after = context.wallets.signer.not_after
@@ -86,6 +87,7 @@ TASKS: Final = (
     Task("release points", timedelta(seconds=2), release_points),
     Task("fail lost recipients", timedelta(seconds=10), fail_lost_recipients),
     Task("prune", timedelta(hours=1), prune),
+    Task("count rows", timedelta(hours=24), count_rows),
     Task("watch certificate", timedelta(hours=12), watch_certificate),
 )
 
