@@ -65,7 +65,8 @@
       textStyle: { fontFamily: font, color: ink },
       aria: { enabled: true, label: { description: data.description } },
       legend: { top: 0, left: 0, itemGap: 20, textStyle: { color: ink } },
-      // The default tooltip writes style attributes, which our Content-Security-Policy forbids.
+      // Drawn, not HTML: that writes style attributes, which our Content-Security-Policy forbids, and hangs over
+      // the edge of a phone.
       tooltip: {
         trigger: "axis",
         renderMode: "richText",
