@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,3 +52,15 @@ def open_database() -> Iterator[OpenDatabase]:
         raise ConfigurationError(f"the database cannot be used: {error.orig}") from error
     finally:
         engine.dispose()
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise :class:`ConfigurationError` if nobody can listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} on {host} cannot be used ({error.strerror}): choose another with --port"
+            ) from error

@@ -10,7 +10,8 @@ from typing import NoReturn
 import click
 
 from wallet_server import migrations
-from wallet_server.db import create_engine
+from wallet_server.cli.common import require_free_port
+from wallet_server.context import make_context
 from wallet_server.errors import ConfigurationError
 from wallet_server.settings import load_settings
 
@@ -28,7 +29,11 @@ def web(host: str, port: int, processes: int, threads: int) -> None:
 
     settings = load_settings()
     os.environ.update(settings.environment())
-    migrations.require_head(create_engine(settings.database_url))
+    # Here and not in granian's workers, which would fail one after the other, each with a traceback.
+    require_free_port(host, port)
+    context = make_context(settings)
+    migrations.require_head(context.engine)
+    context.engine.dispose()
     if processes > 1:
         # Each process counts for itself; through files of this folder /metrics can add them up.
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="wallet-metrics-"))

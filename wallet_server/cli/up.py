@@ -7,7 +7,6 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ import sqlalchemy as sa
 
 from wallet_server import demo as demo_program
 from wallet_server import migrations
+from wallet_server.cli.common import require_free_port
 from wallet_server.context import make_context
 from wallet_server.embedded import answers, valkey_command
 from wallet_server.errors import ConfigurationError
@@ -49,7 +49,7 @@ def up(host: str, port: int, data: Path | None, workers: int, demo: bool) -> Non
     settings = load_settings(
         WALLET_DATA_DIR=str(data) if data else None, WALLET_SANDBOX="1" if demo else None, WALLET_PUBLIC_URL=public_url
     )
-    _require_free_port(host, port)
+    require_free_port(host, port)
     supervisor = Supervisor()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, supervisor.request_stop)
@@ -127,17 +127,6 @@ def _only_one(data: Path) -> Iterator[None]:
 
 def _reachable(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
-
-
-def _require_free_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigurationError(
-                f"port {port} on {host} cannot be used ({error.strerror}): choose another with --port"
-            ) from error
 
 
 def _is_ready(address: str) -> bool:

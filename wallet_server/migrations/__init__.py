@@ -11,9 +11,15 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DatabaseError
 
+from wallet_server.db import is_locked
 from wallet_server.errors import ConfigurationError
 from wallet_server.models import metadata
+
+
+class UnusableDatabaseError(ConfigurationError):
+    """The database cannot be reached, or is damaged."""
 
 
 def config(engine: Engine | None = None, output: io.StringIO | None = None) -> Config:
@@ -33,22 +39,43 @@ def head() -> str:
 
 
 def current(engine: Engine) -> str | None:
-    """The revision of a database; ``None`` for an empty one."""
-    with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+    """The revision of a database; ``None`` for an empty one. Raises :class:`UnusableDatabaseError`.
+
+    Every part looks here first, so what is wrong with a database is said here, in a sentence.
+    """
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    except DatabaseError as error:
+        if is_locked(error):
+            raise UnusableDatabaseError("the database is busy; try again") from error
+        raise UnusableDatabaseError(f"the database cannot be used: {error.orig}") from error
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring a database to :func:`head`, each migration in its own transaction."""
+    """Bring a database to :func:`head`, each migration in its own transaction.
+
+    Raises :class:`ConfigurationError` for one that cannot be used or comes from a newer version of the code.
+    """
+    _refuse_newer(current(engine))
     command.upgrade(config(engine), "head")
 
 
 def require_head(engine: Engine) -> None:
-    """Refuse to work on a database of another version of the code."""
+    """Refuse to work on a database of another version of the code, or none (:class:`ConfigurationError`)."""
     found = current(engine)
+    _refuse_newer(found)
     if found != head():
         raise ConfigurationError(
             f"the database is at revision {found or 'none'}, this program needs {head()}: run `wallet-server migrate`"
+        )
+
+
+def _refuse_newer(found: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise ConfigurationError(
+            f"the database is at revision {found}, which this program does not know: it needs a newer version"
         )
 
 

@@ -30,10 +30,10 @@ def alive() -> Response:
 def ready() -> Response:
     try:
         migrations.require_head(server().engine)
+    except (migrations.UnusableDatabaseError, SQLAlchemyError):
+        return _answer("database", 503)
     except ConfigurationError:
         return _answer("migrations", 503)
-    except SQLAlchemyError:
-        return _answer("database", 503)
     return _answer("ok", 200)
 
 
