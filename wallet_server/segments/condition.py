@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DAYS_MAX = 3650
-Days = Annotated[int, Field(ge=0, le=DAYS_MAX)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -39,3 +38,11 @@ class Condition(BaseModel):
     """Purchases in the 30 days before now."""
     days_since_last_visit: Range | None = None
     """Whole days since the last purchase; members without any never match."""
+
+    @field_validator("days_since_last_visit")
+    @classmethod
+    def _check_days(cls, value: Range | None) -> Range | None:
+        # The calendar ends somewhere: a million days ago there was no date.
+        if value is not None and max(value.at_least or 0, value.at_most or 0) > DAYS_MAX:
+            raise ValueError(f"at most {DAYS_MAX} days")
+        return value
