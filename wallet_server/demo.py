@@ -27,6 +27,7 @@ from wallet_server.programs.services import apply_program, create_api_key
 from wallet_server.programs.yaml_file import parse_program
 from wallet_server.purchases.commands import LineInput, RecordPurchase
 from wallet_server.purchases.services import record_purchases
+from wallet_server.staff.passwords import one_time_password
 from wallet_server.staff.services import create_staff
 
 if TYPE_CHECKING:
@@ -73,8 +74,10 @@ def install(context: ServerContext) -> Logins:
         staff = []
         for role in ("owner", "manager", "cashier"):
             email = f"{role}@demo.example"
-            password = create_staff(
-                session, program_id=program.id, email=email, role=role, password=None, now=now, actor=ACTOR
+            # Given, so that nobody is asked to replace it: every later start prints the same one again.
+            password = one_time_password()
+            create_staff(
+                session, program_id=program.id, email=email, role=role, password=password, now=now, actor=ACTOR
             )
             staff.append((email, password, role))
         _key, secret = create_api_key(session, program.id, outlet_id=None, scopes=SCOPES, now=now, actor=ACTOR)
