@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ACTOR = "system:demo"
 WEEKS = 8
+SHARE_PAID_WITH_POINTS = 0.08
 SCOPES = ("earn", "redeem", "refund", "members")
 CHANNELS = ("poster", "till", "web", "social", "referral")
 PEOPLE = (
@@ -166,6 +167,7 @@ def _visits(
                 outlet=outlet.section.code,
                 occurred_at=local,
                 payment_type=dice.choice(("card", "cash")),
+                redeem_points="max" if dice.random() < SHARE_PAID_WITH_POINTS else 0,
                 lines=lines,
             )
         )
