@@ -42,6 +42,13 @@ REFUSALS: Final = {
     "idempotency_mismatch": gettext_noop("This form has been sent before with other content. Nothing was changed."),
     "validation": gettext_noop("Something in the form is missing or wrong."),
 }
+FIELDS: Final = {
+    "amount": gettext_noop("Enter an amount or choose a product."),
+    "sku": gettext_noop("Choose a product that has a price."),
+    "quantity": gettext_noop("A quantity is a number with at most three decimals."),
+    "redeem_points": gettext_noop("Points to use are a whole number."),
+}
+"""What is wrong with a field of the purchase form."""
 _RECEIPT: Final = re.compile(r"Receipt (\S.*)")
 _FIXED_REASONS: Final = {"Points became spendable": gettext_noop("Points became spendable")}
 
@@ -85,6 +92,9 @@ def amount_of(value: int, challenge: Challenge, currency: str, t: Translator) ->
 
 def refusal_sentence(error: DomainError, t: Translator) -> str:
     """A refusal in a sentence for staff; the English detail where there is no sentence of its own."""
+    of_field = FIELDS.get(error.extra.get("field", "")) if error.code == "validation" else None
+    if of_field:
+        return t.gettext(of_field)
     return refusal_of_code(error.code, t) or error.detail
 
 
