@@ -39,7 +39,7 @@ class Choice:
 
 
 def choose(rules: Sequence[CompiledRule], base: LineTerms) -> Choice:
-    """What these rules, all of which match, say about a line. They come in the order of the file."""
+    """What these rules, all of which match, say about a line. Each family's come in the file's order."""
     limits = [rule.redeem_max_percent for rule in rules if rule.redeem_max_percent is not None]
     redeem = min((base.redeem_percent, *limits))
     discount = _winner((rule, rule.discount_percent) for rule in rules)

@@ -50,7 +50,7 @@ def terms_of(program: ProgramDefinition, receipt: Receipt, facts: MemberFacts) -
         tuple(rule for rule in book.for_line(situation, line) if story.matches(rule, line)) for line in receipt.lines
     ]
     story.explain(book)
-    choices = {rules: choose(_merged(of_receipt, rules), book.base) for rules in dict.fromkeys(of_lines)}
+    choices = {rules: choose((*of_receipt, *rules), book.base) for rules in dict.fromkeys(of_lines)}
     limits += [rule.receipt_max_percent for rule in of_receipt if rule.receipt_max_percent is not None]
     trace += story.steps
     trace += _percent_steps(receipt, of_lines, choices, book.base.earn_percent)
@@ -70,10 +70,6 @@ def _own_rules(receipt: Receipt, facts: MemberFacts, book: RuleBook) -> list[Com
     here: list[OwnCoefficient] = [own for own in valid if own.outlet == receipt.outlet]
     everywhere = [own for own in valid if own.outlet is None]
     return [own_rule(own, book.base.earn_percent) for own in here or everywhere]
-
-
-def _merged(of_receipt: Sequence[CompiledRule], of_line: Sequence[CompiledRule]) -> Sequence[CompiledRule]:
-    return sorted((*of_receipt, *of_line), key=lambda rule: rule.place) if of_line else of_receipt
 
 
 def _line_terms(line: Line, choice: Choice) -> LineTerms:

@@ -17,7 +17,15 @@ from wallet_server.rules.conditions import NO_LINE, situation_of
 from wallet_server.rules.engine import Line, MemberFacts, Receipt, quote
 
 MEMBER = MemberFacts(UUID(int=1), 0, tier="silver", purchases=1, cards=frozenset({"77"}), segments=frozenset({"s"}))
-TIMES = [None, ("22:00", "02:00"), ("16:00", "18:00"), ("23:30", "00:30"), ("00:00", "01:00"), ("18:01", "00:00")]
+TIMES = [
+    None,
+    ("22:00", "02:00"),
+    ("16:00", "18:00"),
+    ("23:30", "00:30"),
+    ("00:00", "01:00"),
+    ("18:01", "00:00"),
+    ("16:30", "18:30"),
+]
 DATES: list[Any] = [
     None,
     [{"from": "02-28", "yearly": True}],

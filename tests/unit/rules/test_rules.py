@@ -195,6 +195,27 @@ def test_days_to_the_nearest_birthday(day: tuple[int, int, int], birthday: tuple
     assert days_to_birthday(date(*day), date(*birthday)) == days
 
 
+def test_the_nth_purchase_is_the_one_after_those_before() -> None:
+    tenth = {"family": "behavior", "when": {"nth_purchase": 10}, "earn": {"multiply": 2}}
+    assert [percent(tenth, purchases=before) for before in (8, 9, 10)] == [1, 2, 1]
+
+
+def test_a_price_range_ends_before_its_end() -> None:
+    rule = {"family": "product", "when": {"unit_price_minor": {"from": 100, "to": 200}}, "earn": {"multiply": 2}}
+    lines = tuple(Line(place, 1000, price) for place, price in enumerate((99, 100, 199, 200), start=1))
+    assert [line.earn_percent for line in made(rule, lines=lines).lines] == [1, 2, 2, 1]
+
+
+def test_tenure_is_counted_in_local_days() -> None:
+    rule = {"when": {"tenure_days_min": 1}, "earn": {"multiply": 2}}
+    # Half an hour after midnight, and half an hour before it, in Skopje; the receipt is of the 24th.
+    for joined_at, wanted in (
+        (datetime(2026, 11, 23, 23, 30, tzinfo=UTC), 1),
+        (datetime(2026, 11, 23, 22, 30, tzinfo=UTC), 2),
+    ):
+        assert percent(rule, joined_at=joined_at) == wanted
+
+
 def test_what_is_not_known_of_a_member_does_not_hold() -> None:
     for when in ({"tenure_days_min": 1}, {"birthday_within_days": 182}, {"tiers": ["silver"]}, {"members": ["1"]}):
         assert percent({"when": when, "earn": {"multiply": 2}}) == 1
