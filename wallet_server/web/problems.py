@@ -12,7 +12,7 @@ from flask import Flask, Response, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from wallet_server.db import is_locked, to_json
 from wallet_server.errors import DomainError
@@ -60,7 +60,13 @@ EXPLANATIONS: Final = {
 
 
 def problem(code: str, detail: str, status: int, **extra: Any) -> Response:
-    """A problem document (RFC 9457) with our stable ``code``; ``retry_after`` (seconds) also becomes a header."""
+    """A problem document (RFC 9457) with our stable ``code``; ``retry_after`` (seconds) also becomes a header.
+
+    A single wrong ``field`` is told as the list of ``errors`` that callers know from several wrong ones.
+    """
+    if "field" in extra and "errors" not in extra:
+        field = extra.pop("field")
+        extra["errors"] = [{"field": field, "message": detail.removeprefix(f"{field}: ")}]
     body = {
         **extra,
         "type": f"urn:wallet-server:problem:{code}",
@@ -122,7 +128,10 @@ def _on_http_exception(error: HTTPException) -> Response:
         return error.get_response()  # type: ignore[return-value]
     extra = {"bytes_max": request.max_content_length} if isinstance(error, RequestEntityTooLarge) else {}
     code = HTTP_CODES.get(error.code, "internal" if error.code >= 500 else "bad_request")
-    response = refusal(code, error.description or error.name, error.code, **extra)
+    detail = error.description or error.name
+    if isinstance(error, NotFound) and detail == NotFound.description:
+        detail = "there is nothing at this address"  # werkzeug's own words are for people who type addresses
+    response = refusal(code, detail, error.code, **extra)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return response

@@ -79,6 +79,16 @@ def test_a_bad_member_is_refused(till: TillClient, shop: Shop, body: dict[str, A
         assert session.exec(select(sa.func.count()).select_from(Member)).one() == 1
 
 
+@pytest.mark.parametrize("body", [{"phone": "12"}, {"phone": "070 111 222", "phones": 1}])
+def test_one_wrong_field_is_told_as_several_are(till: TillClient, body: dict[str, Any]) -> None:
+    refused = till.post("/members", body).get_json()
+    assert [sorted(error) for error in refused["errors"]] == [["field", "message"]]
+    [error] = refused["errors"]
+    assert error["field"] in body
+    assert refused["detail"] == f"{error['field']}: {error['message']}"
+    assert "field" not in refused
+
+
 def test_the_outlet_of_the_key_is_where_the_member_joined(app: Flask, shop: Shop) -> None:
     at_b = TillClient(app.test_client(), make_key(shop.engine, shop.program, outlet="B"))
     assert at_b.post("/members", {"email": "b@example.com"}).status_code == 201

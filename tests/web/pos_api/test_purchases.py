@@ -265,7 +265,9 @@ def test_other_methods_are_405(till: TillClient, method: str) -> None:
 
 
 def test_an_unknown_address_is_a_problem_document(till: TillClient) -> None:
-    assert problem(till.get("/nothing")) == (404, "not_found")
+    answer = till.get("/nothing")
+    assert problem(answer) == (404, "not_found")
+    assert answer.get_json(force=True)["detail"] == "there is nothing at this address"
 
 
 def test_a_bug_is_a_problem_document_without_its_secrets(
