@@ -104,7 +104,10 @@ def phones(count: int, slug: str | None) -> None:
 def _settings() -> Settings:
     settings = load_settings()
     if not settings.WALLET_SANDBOX:
-        raise ConfigurationError("`sandbox` is refused: WALLET_SANDBOX=1 is not set, so this is a real server")
+        raise ConfigurationError(
+            "`sandbox` is refused: WALLET_SANDBOX=1 is not set, so this is a real server."
+            " Beside `up --demo`, set it for this command, too"
+        )
     return settings
 
 

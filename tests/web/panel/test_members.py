@@ -130,6 +130,20 @@ def test_the_live_part_follows_the_pass(
     assert "<html" not in cashier.get(url).get_data(as_text=True)
 
 
+def test_a_card_that_google_was_told_of_is_up_to_date(
+    cashier: FlaskClient, server: ServerContext, member: Enrolled
+) -> None:
+    url = f"{MEMBERS}/{member.member_id}/live"
+    with transaction(server.engine, ALL_PROGRAMS) as session:
+        for issued in session.exec(select(IssuedPass).where(IssuedPass.wallet == "google")):
+            issued.live = True
+    assert "on its way" in text_of(cashier.get(url))
+    with transaction(server.engine, ALL_PROGRAMS) as session:
+        for issued in session.exec(select(IssuedPass).where(IssuedPass.wallet == "google")):
+            issued.pushed_version = issued.version
+    assert "up to date" in text_of(cashier.get(url))
+
+
 def test_staff_enrols_somebody_at_the_till(cashier: FlaskClient, server: ServerContext, cast: Cast) -> None:
     form = {"contact": "070 555 666", "name": "Марко", "language": "mk", "marketing": "yes"}
     answer = submit(cashier, f"{MEMBERS}/new", form)
