@@ -27,6 +27,8 @@ from wallet_server.segments.services import save_segment
 PHONES = 200
 PROMOTION = "Fresh bread this weekend: 10% back for you"
 TIERS = ("silver", "gold")
+PARTS = ("valkey", "sandbox", "worker", "dispatcher", "tick", "web")
+"""Words of the command lines of a group's processes."""
 SECONDS_MAX = 3_600
 SETTLE_SECONDS_MAX = 600
 
@@ -216,9 +218,9 @@ def _memory_mb(group: Group) -> dict[str, int]:
     found: dict[str, int] = {}
     for process_id in [group.process.pid, *children_of(group.process.pid)]:
         words = Path(f"/proc/{process_id}/cmdline").read_text().split("\0")
-        name = next((word for word in reversed(words) if word and not word.startswith("-")), "?")
+        name = next((part for part in PARTS if any(part in word for word in words)), "up")
         pages = Path(f"/proc/{process_id}/smaps_rollup").read_text()
         kilobytes = next(int(line.split()[1]) for line in pages.splitlines() if line.startswith("Pss:"))
-        found[f"{Path(name).name[:20]}-{process_id}"] = kilobytes // 1024
+        found[name] = found.get(name, 0) + kilobytes // 1024
     found["total"] = sum(found.values())
     return found

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
-from tests.chromium import LAUNCH_ARGUMENTS, find_chromium, launch_environment
 from tests.services.sandbox.running import PASS_TYPE_ID
 
 WIDE, NARROW = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
@@ -28,19 +27,14 @@ def address(app) -> Iterator[str]:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    executable = find_chromium()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable, args=list(LAUNCH_ARGUMENTS), env=launch_environment(executable)
-        )
-        page = browser.new_page(viewport=WIDE, locale="en")
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        yield page
-        browser.close()
-        assert complaints == []
+def page(chromium: Browser) -> Iterator[Page]:
+    page = chromium.new_page(viewport=WIDE, locale="en")
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    page.close()
+    assert complaints == []
 
 
 def change(sandbox, phone_id, **fields):
