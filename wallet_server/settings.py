@@ -7,6 +7,7 @@ test holds the two together.
 
 from __future__ import annotations
 
+import difflib
 import os
 import secrets
 from collections.abc import Mapping
@@ -180,6 +181,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     Raises :class:`ConfigurationError` with one sentence a finding.
     """
     environ = os.environ if environ is None else environ
+    _refuse_unknown_names(environ)
     values: dict[str, Any] = {}
     for name in Settings.model_fields:
         if environ.get(name):
@@ -201,6 +203,15 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     if not settings.WALLET_SECRET_KEY:
         settings = settings.model_copy(update={"WALLET_SECRET_KEY": _kept_secret_key(settings.WALLET_DATA_DIR)})
     return settings
+
+
+def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
+    known = {*Settings.model_fields, *(f"{name}_FILE" for name in SECRETS)}
+    for name in sorted(environ):
+        if name.startswith("WALLET_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; is {near[0]} meant?" if near else ""
+            raise ConfigurationError(f"{name} is no setting of this server{hint}")
 
 
 def _sentence(item: Any) -> str:

@@ -40,6 +40,10 @@ def test_the_secret_key_is_made_once_and_kept_private(tmp_path: Path) -> None:
         ({"REDIS_URL": "localhost:6379"}, "REDIS_URL must begin with redis://"),
         ({"WALLET_SANDBOX": "perhaps"}, "WALLET_SANDBOX"),
         (
+            {"WALLET_PUBLIC_ULR": "https://x"},
+            "WALLET_PUBLIC_ULR is no setting of this server; is WALLET_PUBLIC_URL meant?",
+        ),
+        (
             {"WALLET_APPLE_KEY_FILE": "/tmp/key.pem"},
             "WALLET_APPLE_CERTIFICATE_FILE, WALLET_APPLE_WWDR_FILE must be set",
         ),

@@ -6,6 +6,7 @@ Commands are imported when they are called, so that ``wallet-server --help`` and
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -57,6 +58,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; what the world did wrong is one sentence on standard error and exit code 1."""
+    os.umask(0o077)  # database, keys and sockets are this user's alone, and those of every child
     try:
         cli()
     except (ConfigurationError, DomainError) as error:

@@ -42,6 +42,7 @@ from wallet_server.purchases.queries import PURCHASE, cards_by_number, people_as
 from wallet_server.rewards.services import grant
 from wallet_server.rewards.wins import Won
 from wallet_server.rules.engine import Quote
+from wallet_server.staff import audit
 from wallet_server.tiers.levels import Standing
 from wallet_server.tiers.queries import standings as read_standings
 from wallet_server.tiers.services import reconsider
@@ -308,6 +309,8 @@ def _write(
     if any(reward.points for reward in won):
         balances |= read_balances(session, {reward.member_id for reward in won})
     passes_changed(session, program, member_ids, now, priority=IMPORT_PRIORITY if plan.source == "import" else 0)
+    if plan.source == "panel":
+        _note(session, plan)
     rewards: dict[UUID, list[Won]] = {}
     for reward in won:
         rewards.setdefault(reward.purchase_id, []).append(reward)
@@ -324,6 +327,20 @@ def _write(
         )
         for planned in plan.planned
     }
+
+
+def _note(session: Session, plan: Plan) -> None:
+    """Purchases by hand go into the audit log: no till stands behind them."""
+    for planned in plan.planned:
+        audit.record(
+            session,
+            program_id=plan.program.id,
+            actor=plan.recorded_by,
+            action="purchase.recorded",
+            subject=planned.command.receipt_id,
+            detail={"total_minor": planned.quote.total_minor, "points": planned.quote.points_earned},
+            now=plan.now,
+        )
 
 
 def _write_statistics(session: Session, plan: Plan, member_ids: Sequence[UUID]) -> None:

@@ -17,6 +17,7 @@ from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.members.services import Enrolled
 from wallet_server.purchases.models import Purchase, PurchaseLine
+from wallet_server.staff.models import AuditRecord
 
 BASE = "/panel/programs/cafe-ohrid"
 HTMX = {"HX-Request": "true"}
@@ -56,6 +57,9 @@ def test_an_amount_is_recorded(
     assert (purchase.total_minor, purchase.points_earned, purchase.receipt_id) == (30000, 3, "R-1")
     assert (purchase.source, purchase.recorded_by) == ("panel", "staff:cashier@cafe.example")
     assert purchase.occurred_at == clock.now()
+    with reading(server.engine, ALL_PROGRAMS) as session:
+        [noted] = session.exec(select(AuditRecord).where(AuditRecord.action == "purchase.recorded")).all()
+    assert (noted.actor, noted.subject, noted.detail["points"]) == ("staff:cashier@cafe.example", "R-1", 3)
     text = " ".join(text_of(cashier.get(answer.location)).split())
     assert "Recorded: 3 points." in text
     assert "3 points" in text
