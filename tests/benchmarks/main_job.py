@@ -36,7 +36,7 @@ SETTLE_SECONDS_MAX = 600
 def measure(data: Path, *, households: int | None = None, months: int = 12, phones: int = PHONES) -> dict[str, Any]:
     """Play the main job and return its figures; raises ``AssertionError`` at the first thing that is wrong."""
     size = [*(("--households", str(households)) if households else ()), "--months", str(months)]
-    folder = data.parent / "grocery"
+    folder = data / "grocery"
     with running_group(data) as group:
         _command(group, "import", "grocery-files", str(folder), *size)
         _command(group, "program", "apply", str(folder / "grocery.yaml"))
