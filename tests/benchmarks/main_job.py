@@ -27,8 +27,8 @@ from wallet_server.segments.services import save_segment
 PHONES = 200
 PROMOTION = "Fresh bread this weekend: 10% back for you"
 TIERS = ("silver", "gold")
-PARTS = ("valkey", "sandbox", "worker", "dispatcher", "tick", "web")
-"""Words of the command lines of a group's processes."""
+PARTS = ("valkey", "sandbox", "workers", "web")
+"""Words of the command lines of a group's processes; ``workers`` are dispatcher, tick and the two workers."""
 SECONDS_MAX = 3_600
 SETTLE_SECONDS_MAX = 600
 
