@@ -13,16 +13,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, Page
 
 from tests.factories import CAFE
+from tests.watched import OpenPage, watched_pages
 from tests.web.helpers import PASSWORD, QUICK
 from wallet_server import migrations
 from wallet_server.context import make_context
@@ -116,34 +117,11 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1)
 
 
-OpenPage = Callable[..., Page]
-
-
 @pytest.fixture
 def open_page(chromium: Browser, site: Site) -> Iterator[OpenPage]:
-    """Open a fresh browser; nothing may go wrong in it. Refused requests (4xx) are the tests' own matter.
-
-    Addresses in tests are paths. Options are those of Playwright's ``new_context``.
-    """
-    wrong: list[str] = []
-    contexts: list[BrowserContext] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-            wrong.append(message.text)
-
-    def make(**options: Any) -> Page:
-        context = chromium.new_context(base_url=site.url, locale="en-GB", **options)
-        context.set_default_timeout(15_000)
-        context.on("console", hear)
-        context.on("weberror", lambda error: wrong.append(str(error.error)))
-        contexts.append(context)
-        return context.new_page()
-
-    yield make
-    for context in contexts:
-        context.close()
-    assert wrong == []
+    """Open a fresh, watched browser. Refused requests (4xx) are the tests' own matter."""
+    with watched_pages(chromium, site.url, seconds=15, ignore="Failed to load resource") as open_one:
+        yield open_one
 
 
 @pytest.fixture

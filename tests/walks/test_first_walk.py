@@ -17,9 +17,10 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.group import Group, running_group
+from tests.watched import OpenPage, watched_pages
 from wallet_server.sandbox.client import ControlClient
 
 pytestmark = pytest.mark.timeout(300)
@@ -32,8 +33,6 @@ ZONE = ZoneInfo("Europe/Skopje")
 WAIT_S_MAX = 60
 CAPPUCCINO_MINOR = 11_000
 
-OpenPage = Callable[..., Page]
-
 
 @pytest.fixture(scope="module")
 def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
@@ -44,26 +43,9 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
 
 @pytest.fixture
 def open_page(chromium: Browser, group: Group) -> Iterator[OpenPage]:
-    """Open a browser of its own before the group; a script error or a blocked resource fails the walk."""
-    wrong: list[str] = []
-    contexts = []
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            wrong.append(message.text)
-
-    def make(**options: Any) -> Page:
-        context = chromium.new_context(base_url=group.url, locale="en-GB", **options)
-        context.set_default_timeout(30_000)
-        context.on("console", hear)
-        context.on("weberror", lambda error: wrong.append(str(error.error)))
-        contexts.append(context)
-        return context.new_page()
-
-    yield make
-    for context in contexts:
-        context.close()
-    assert wrong == []
+    """Open a watched browser of its own before the group; a blocked resource fails the walk, too."""
+    with watched_pages(chromium, group.url, seconds=30) as open_one:
+        yield open_one
 
 
 @dataclass(frozen=True)

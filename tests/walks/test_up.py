@@ -138,3 +138,19 @@ def test_the_parts_alone_need_their_surroundings(tmp_path: Path) -> None:
         )
         assert refused.returncode == 1
         assert sentence in refused.stderr
+
+
+def test_what_the_server_keeps_is_this_users_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)  # a folder that was there before, open to be read
+    subprocess.run(
+        [sys.executable, "-m", "wallet_server", "migrate"],
+        env=environment(data),
+        umask=0o022,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    kept = [path for path in data.iterdir() if path.is_file()]
+    assert {path.name for path in kept} >= {"wallet.sqlite", "secret-key"}
+    assert {path.name: oct(path.stat().st_mode & 0o077) for path in kept} == {path.name: "0o0" for path in kept}
