@@ -12,15 +12,17 @@ from wallet_server.ledger import models as _ledger
 from wallet_server.members import models as _members
 from wallet_server.notifications import models as _notifications
 from wallet_server.outbox import models as _outbox
+from wallet_server.partners import models as _partners
 from wallet_server.programs import models as _programs
 from wallet_server.purchases import models as _purchases
 from wallet_server.rewards import models as _rewards
 from wallet_server.segments import models as _segments
 from wallet_server.staff import models as _staff
 from wallet_server.tiers import models as _tiers
+from wallet_server.webhooks import models as _webhooks
 
 TABLE_MODULES = (
     _clock, _campaigns, _challenges, _idempotency, _imports, _issuance, _ledger, _members, _notifications,
-    _outbox, _programs, _purchases, _rewards, _segments, _staff, _tiers,
+    _outbox, _partners, _programs, _purchases, _rewards, _segments, _staff, _tiers, _webhooks,
 )  # fmt: skip
 metadata = SQLModel.metadata

@@ -1,6 +1,6 @@
 """Tables of the double-entry ledger of points."""
 
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -39,13 +39,15 @@ class Posting(ProgramOwned, table=True):
         member_key(),
         sa.UniqueConstraint("program_id", "id"),
         sa.Index("ix_posting_program_id_member_id", "program_id", "member_id"),
+        sa.ForeignKeyConstraint(["program_id", "outlet_id"], ["outlet.program_id", "outlet.id"]),
         sa.Index("ix_posting_purchase_id", "purchase_id"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     member_id: UUID
-    kind: str = Field(max_length=16, description="earn, redeem, reward, adjust, expire, release …")
+    kind: str = Field(max_length=16, description="A `Kind` of `postings.py`.")
     purchase_id: UUID | None = Field(default=None, description="The purchase that caused it.")
+    outlet_id: UUID | None = Field(default=None, description="Where it happened: who issued, who honoured.")
     reason: str = Field(max_length=300, description="For a person: `Receipt A-10045`, or what staff wrote.")
     occurred_at: datetime = Field(sa_type=UTCDateTime)
     recorded_at: datetime = Field(sa_type=UTCDateTime)
@@ -88,6 +90,16 @@ class Lot(ProgramOwned, table=True):
         member_key(),
         sa.CheckConstraint("points > 0", name="points_positive"),
         sa.CheckConstraint("remaining >= 0 AND remaining <= points", name="remaining_range"),
+        sa.CheckConstraint("held >= 0 AND held <= remaining", name="held_range"),
+        sa.ForeignKeyConstraint(["program_id", "outlet_id"], ["outlet.program_id", "outlet.id"]),
+        sa.UniqueConstraint("program_id", "id"),
+        sa.Index("ix_lot_posting_id", "posting_id"),
+        sa.Index(
+            "ix_lot_expires_at",
+            "expires_at",
+            sqlite_where=sa.text("remaining > 0 AND expires_at IS NOT NULL"),
+            postgresql_where=sa.text("remaining > 0 AND expires_at IS NOT NULL"),
+        ),
         sa.Index(
             "ix_lot_member_id_open",
             "member_id",
@@ -108,6 +120,13 @@ class Lot(ProgramOwned, table=True):
     posting_id: UUID
     points: int = Field(sa_type=sa.BigInteger)
     remaining: int = Field(sa_type=sa.BigInteger)
+    held: int = Field(
+        default=0,
+        sa_type=sa.BigInteger,
+        sa_column_kwargs={"server_default": "0"},
+        description="Of the remaining: set aside by open holds.",
+    )
+    outlet_id: UUID | None = Field(default=None, description="The outlet that issued the points.")
     spendable_at: datetime = Field(sa_type=UTCDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     released: bool = Field(description="False while the points are pending.")
@@ -128,3 +147,99 @@ class Allocation(ProgramOwned, table=True):
     lot_id: UUID
     posting_id: UUID
     points: int = Field(sa_type=sa.BigInteger)
+
+
+class Hold(ProgramOwned, table=True):
+    """Points set aside until they are captured, released, or the time is over: exactly one of these (L10)."""
+
+    __tablename__ = "hold"
+    __table_args__ = (
+        member_key(),
+        sa.ForeignKeyConstraint(["program_id", "outlet_id"], ["outlet.program_id", "outlet.id"]),
+        sa.CheckConstraint("points > 0", name="points_positive"),
+        sa.CheckConstraint("captured_points >= 0 AND captured_points <= points", name="captured_range"),
+        sa.CheckConstraint("state IN ('open', 'captured', 'released', 'expired')", name="state_known"),
+        sa.CheckConstraint("(state = 'open') = (resolved_at IS NULL)", name="resolved_once"),
+        sa.UniqueConstraint("program_id", "id"),
+        sa.Index("ix_hold_program_id_member_id", "program_id", "member_id"),
+        sa.Index(
+            "ix_hold_open",
+            "expires_at",
+            sqlite_where=sa.text("state = 'open'"),
+            postgresql_where=sa.text("state = 'open'"),
+        ),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    member_id: UUID
+    card_id: UUID
+    outlet_id: UUID
+    points: int = Field(sa_type=sa.BigInteger)
+    captured_points: int = Field(default=0, sa_type=sa.BigInteger)
+    state: str = Field(default="open", max_length=8)
+    reference: str = Field(default="", max_length=120, description="What the till calls it, such as a receipt number.")
+    created_at: datetime = Field(sa_type=UTCDateTime)
+    expires_at: datetime = Field(sa_type=UTCDateTime)
+    resolved_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    created_by: str = Field(max_length=200)
+    resolved_by: str = Field(default="", max_length=200)
+
+
+class HoldLot(ProgramOwned, table=True):
+    """From which lots a hold's points are, so that they neither expire nor are spent meanwhile (L13)."""
+
+    __tablename__ = "hold_lot"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["program_id", "hold_id"], ["hold.program_id", "hold.id"]),
+        sa.ForeignKeyConstraint(["program_id", "lot_id"], ["lot.program_id", "lot.id"]),
+        sa.CheckConstraint("points > 0", name="points_positive"),
+        sa.Index("ix_hold_lot_lot_id", "lot_id"),
+    )
+
+    hold_id: UUID = Field(primary_key=True)
+    lot_id: UUID = Field(primary_key=True)
+    points: int = Field(sa_type=sa.BigInteger)
+
+
+class Adjustment(ProgramOwned, table=True):
+    """Points given or taken by hand: who, why, and above the program's limit a second person (L21)."""
+
+    __tablename__ = "adjustment"
+    __table_args__ = (
+        member_key(),
+        sa.CheckConstraint("points <> 0", name="points_moved"),
+        sa.CheckConstraint("state IN ('waiting', 'posted', 'refused')", name="state_known"),
+        sa.CheckConstraint("(state = 'posted') = (posting_id IS NOT NULL)", name="posted"),
+        sa.CheckConstraint("decided_by <> requested_by OR state = 'posted'", name="second_person"),
+        sa.Index("ix_adjustment_program_id_state", "program_id", "state", "requested_at"),
+        sa.Index("ix_adjustment_program_id_member_id", "program_id", "member_id"),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    member_id: UUID
+    points: int = Field(sa_type=sa.BigInteger)
+    reason: str = Field(max_length=300)
+    state: str = Field(max_length=8)
+    needs_approval: bool = Field(description="It was above the limit: posted only by another person's decision.")
+    requested_by: str = Field(max_length=200)
+    requested_at: datetime = Field(sa_type=UTCDateTime)
+    decided_by: str = Field(default="", max_length=200)
+    decided_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    address: str = Field(default="", max_length=64, description="Network address that it was asked from.")
+    posting_id: UUID | None = None
+
+
+class Zeroing(ProgramOwned, table=True):
+    """That a zeroing rule has run for one due date; the unique key makes it run once."""
+
+    __tablename__ = "zeroing"
+    __table_args__ = (sa.UniqueConstraint("program_id", "rule", "due_on"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    rule: str = Field(max_length=120, description="Name of the zeroing rule in the program file.")
+    due_on: date
+    after_member_id: UUID | None = Field(default=None, description="Where the run has come to; members in id order.")
+    members: int = 0
+    points: int = Field(default=0, sa_type=sa.BigInteger)
+    started_at: datetime = Field(sa_type=UTCDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UTCDateTime)

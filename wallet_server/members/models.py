@@ -1,12 +1,13 @@
 """Tables of people, their cards and consents, and the statistics that segments ask for."""
 
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id
 
 
 def member_key() -> sa.ForeignKeyConstraint:
@@ -85,8 +86,29 @@ class MemberStatistics(ProgramOwned, table=True):
 
     member_id: UUID = Field(primary_key=True)
     purchases: int = 0
+    visits: int = Field(
+        default=0, sa_column_kwargs={"server_default": "0"}, description="Purchases and visits without money."
+    )
     spend_minor: int = Field(default=0, sa_type=sa.BigInteger, description="Purchases after discounts.")
     points_earned: int = Field(default=0, sa_type=sa.BigInteger)
     first_visit_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     last_visit_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     marketing: bool = Field(default=False, description="The newest marketing consent.")
+    coefficients: list[dict[str, Any]] = Field(
+        default_factory=list,
+        sa_type=JSONColumn,
+        sa_column_kwargs={"server_default": "[]"},
+        description='Own percents: [{"percent": "5", "outlet": null, "ends_at": null, "redeem_max_percent": null}].',
+    )
+
+
+class MemberTag(ProgramOwned, table=True):
+    """A word that staff or a till put on a member; rules and segments may ask for it."""
+
+    __tablename__ = "member_tag"
+    __table_args__ = (member_key(), sa.Index("ix_member_tag_program_id_tag", "program_id", "tag"))
+
+    member_id: UUID = Field(primary_key=True)
+    tag: str = Field(primary_key=True, max_length=63)
+    set_at: datetime = Field(sa_type=UTCDateTime)
+    set_by: str = Field(max_length=200)

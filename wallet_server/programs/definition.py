@@ -12,11 +12,11 @@ from wallet_server.i18n import localized
 from wallet_server.programs.file import (
     Challenge,
     OutletSection,
-    PointsSettings,
     ProgramFile,
     ProgramSection,
-    TierLevel,
 )
+from wallet_server.programs.points import PointsSettings
+from wallet_server.programs.tiers import TierLevel
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -30,33 +29,14 @@ from wallet_server.programs.fields import (
     Texts,
     TimeZone,
 )
-from wallet_server.programs.rule import RULES_MAX, Earn, Redeem, Rule, check_effects
+from wallet_server.programs.points import PointsSettings
+from wallet_server.programs.rule import RULES_MAX, Earn, Rule
+from wallet_server.programs.tiers import Tiers
 from wallet_server.segments.condition import Condition
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Expiry(_Part):
-    """When points expire. This version knows ``none``."""
-
-    kind: Literal["none"] = "none"
-
-
-class PointsSettings(_Part):
-    """Program settings of ``bonus-processing.md``."""
-
-    base_percent: Annotated[ExactDecimal, Field(ge=0, le=1000, max_digits=12)] = Decimal(1)
-    base_redeem_percent: Percent = Decimal(100)
-    point_value_minor: Annotated[int, Field(ge=1, le=MINOR_MAX)] = 100
-    rounding: Literal["down", "half_up", "up"] = "down"
-    carry_fraction: bool = False
-    earn_on_points_part: bool = False
-    pending_days: Annotated[int, Field(ge=0, le=365)] = 0
-    negative_balance: Literal["forbid"] = "forbid"
-    min_points: Annotated[int, Field(ge=0, le=POINTS_MAX)] = 0
-    expiry: Expiry = Expiry()
 
 
 class ProgramSection(_Part):
@@ -129,73 +109,6 @@ class Catalog(_Part):
 
     categories: list[CategorySection] = []
     products: list[ProductSection] = []
-
-
-class Threshold(_Part):
-    """One way to reach a tier; exactly one member is given."""
-
-    spend_minor: Annotated[int, Field(ge=1, le=MINOR_MAX)] | None = None
-    purchases: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-
-    @model_validator(mode="after")
-    def _check_one(self) -> Self:
-        if (self.spend_minor is None) == (self.purchases is None):
-            raise ValueError("a threshold is one of spend_minor, purchases")
-        return self
-
-
-class Reach(_Part):
-    """What a tier asks for: any, or all, of its thresholds."""
-
-    any: list[Threshold] = []
-    all: list[Threshold] = []
-
-    @model_validator(mode="after")
-    def _check_some(self) -> Self:
-        if bool(self.any) == bool(self.all):
-            raise ValueError("give either any or all, with at least one threshold")
-        return self
-
-
-class TierLevel(_Part):
-    """A level of the program; the first has no ``reach`` and is everybody's."""
-
-    code: Code
-    name: Texts
-    reach: Reach | None = None
-    color: Color | None = None
-    """Background of the pass for this tier; the program's own where it is missing."""
-    earn: Earn | None = None
-    """What the bonus engine does for members of this level, as a customer rule with priority 0."""
-    redeem: Redeem | None = None
-
-    @model_validator(mode="after")
-    def _check_effects(self) -> Self:
-        if self.earn is not None or self.redeem is not None:
-            check_effects("customer", self.earn, self.redeem)
-        return self
-
-
-class TierWindow(_Part):
-    """The time over which tier thresholds are counted. This version knows ``lifetime``."""
-
-    kind: Literal["lifetime"] = "lifetime"
-
-
-class Tiers(_Part):
-    """The tier table, lowest level first."""
-
-    window: TierWindow = TierWindow()
-    levels: list[TierLevel] = []
-
-    @model_validator(mode="after")
-    def _check_levels(self) -> Self:
-        for index, level in enumerate(self.levels):
-            if index == 0 and level.reach is not None:
-                raise ValueError(f"levels: the first level, {level.code!r}, is everybody's and has no reach")
-            if index > 0 and level.reach is None:
-                raise ValueError(f"levels: {level.code!r} needs a reach")
-        return self
 
 
 class ChallengeWindow(_Part):
@@ -320,12 +233,20 @@ class ProgramFile(_Part):
                 for number, value in enumerate(values):
                     _known(("rules", index, *key, number), value, known)
             self._check_base(("rules", index, "earn"), rule.earn)
+        self._check_zeroing(levels)
         for index, level in enumerate(self.tiers.levels):
             self._check_base(("tiers", "levels", index, "earn"), level.earn)
         _known(("pass", "stamps"), self.look.stamps, challenges)
         if any(item.code == self.look.stamps and item.kind != "stamps" for item in self.challenges):
             raise _problem(("pass", "stamps"), f"challenge {self.look.stamps!r} is not of kind stamps")
         return self
+
+    def _check_zeroing(self, levels: Container[str]) -> None:
+        at = ("program", "points", "zeroing")
+        _codes(at, "name", [rule.name for rule in self.program.points.zeroing])
+        for index, rule in enumerate(self.program.points.zeroing):
+            for number, tier in enumerate(rule.tiers):
+                _known((*at, index, "tiers", number), tier, levels)
 
     def _check_base(self, at: tuple[str | int, ...], earn: Earn | None) -> None:
         if earn is not None and earn.needs_base and not self.program.points.base_percent:

@@ -13,7 +13,7 @@ from typing import Final
 
 from wallet_server.errors import DomainError
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.programs.file import PointsSettings
+from wallet_server.programs.points import PointsSettings
 from wallet_server.rules.numbers import largest_remainder, rounded, shortest
 from wallet_server.rules.receipt import (
     Line,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from wallet_server.programs.file import Reach, Threshold, TierLevel
+from wallet_server.programs.tiers import Reach, Threshold, TierLevel
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members
 from wallet_server.notifications.queries import newest
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.programs.file import Challenge, TierLevel
+from wallet_server.programs.file import Challenge
 from wallet_server.programs.queries import product_names
+from wallet_server.programs.tiers import TierLevel
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.queries import vouchers
 from wallet_server.rewards.wins import grouped

@@ -12,7 +12,7 @@ from tests.conftest import NOW
 from tests.factories import CAFE
 from tests.services.purchases.shop import open_shop, purchase
 from wallet_server.db import reading, transaction
-from wallet_server.programs.file import TierLevel
+from wallet_server.programs.tiers import TierLevel
 from wallet_server.tiers.levels import Standing, reached
 from wallet_server.tiers.models import MemberTier
 from wallet_server.tiers.queries import standings, tiers

@@ -245,6 +245,37 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_staff_session_staff_id"), ["staff_id"], unique=False)
 
     op.create_table(
+        "webhook",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("url", sa.String(length=2000), nullable=False),
+        sa.Column("events", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("secret_generation", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by", sa.String(length=200), nullable=False),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("disabled_because", sa.String(length=300), nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_webhook_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook")),
+        sa.UniqueConstraint("program_id", "id", name=op.f("uq_webhook_program_id_id")),
+    )
+    op.create_table(
+        "zeroing",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("rule", sa.String(length=120), nullable=False),
+        sa.Column("due_on", sa.Date(), nullable=False),
+        sa.Column("after_member_id", sa.Uuid(), nullable=True),
+        sa.Column("members", sa.Integer(), nullable=False),
+        sa.Column("points", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_zeroing_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_zeroing")),
+        sa.UniqueConstraint("program_id", "rule", "due_on", name=op.f("uq_zeroing_program_id_rule_due_on")),
+    )
+    op.create_table(
         "api_key",
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -340,6 +371,71 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_staff_role")),
         sa.UniqueConstraint("staff_id", "program_id", name=op.f("uq_staff_role_staff_id_program_id")),
     )
+    op.create_table(
+        "webhook_delivery",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("webhook_id", sa.Uuid(), nullable=False),
+        sa.Column("event", sa.String(length=63), nullable=False),
+        sa.Column("subject", sa.String(length=63), nullable=False),
+        sa.Column("payload", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("state", sa.String(length=9), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_status", sa.Integer(), nullable=True),
+        sa.Column("last_error", sa.String(length=300), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name=op.f("ck_webhook_delivery_state_known")),
+        sa.ForeignKeyConstraint(
+            ["program_id", "webhook_id"],
+            ["webhook.program_id", "webhook.id"],
+            name=op.f("fk_webhook_delivery_program_id_webhook_id_webhook"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_webhook_delivery_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_delivery")),
+    )
+    with op.batch_alter_table("webhook_delivery", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_webhook_delivery_waiting",
+            ["webhook_id", "subject", "id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'waiting'"),
+            postgresql_where=sa.text("state = 'waiting'"),
+        )
+        batch_op.create_index("ix_webhook_delivery_webhook_id_created_at", ["webhook_id", "created_at"], unique=False)
+
+    op.create_table(
+        "adjustment",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("points", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.String(length=300), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("needs_approval", sa.Boolean(), nullable=False),
+        sa.Column("requested_by", sa.String(length=200), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("decided_by", sa.String(length=200), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("posting_id", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("(state = 'posted') = (posting_id IS NOT NULL)", name=op.f("ck_adjustment_posted")),
+        sa.CheckConstraint("decided_by <> requested_by OR state = 'posted'", name=op.f("ck_adjustment_second_person")),
+        sa.CheckConstraint("state IN ('waiting', 'posted', 'refused')", name=op.f("ck_adjustment_state_known")),
+        sa.CheckConstraint("points <> 0", name=op.f("ck_adjustment_points_moved")),
+        sa.ForeignKeyConstraint(
+            ["program_id", "member_id"],
+            ["member.program_id", "member.id"],
+            name=op.f("fk_adjustment_program_id_member_id_member"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_adjustment_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_adjustment")),
+    )
+    with op.batch_alter_table("adjustment", schema=None) as batch_op:
+        batch_op.create_index("ix_adjustment_program_id_member_id", ["program_id", "member_id"], unique=False)
+        batch_op.create_index("ix_adjustment_program_id_state", ["program_id", "state", "requested_at"], unique=False)
+
     op.create_table(
         "campaign_recipient",
         sa.Column("program_id", sa.Uuid(), nullable=False),
@@ -462,6 +558,50 @@ def upgrade() -> None:
         batch_op.create_index("ix_consent_program_id_member_id", ["program_id", "member_id"], unique=False)
 
     op.create_table(
+        "hold",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("card_id", sa.Uuid(), nullable=False),
+        sa.Column("outlet_id", sa.Uuid(), nullable=False),
+        sa.Column("points", sa.BigInteger(), nullable=False),
+        sa.Column("captured_points", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("reference", sa.String(length=120), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_by", sa.String(length=200), nullable=False),
+        sa.Column("resolved_by", sa.String(length=200), nullable=False),
+        sa.CheckConstraint("(state = 'open') = (resolved_at IS NULL)", name=op.f("ck_hold_resolved_once")),
+        sa.CheckConstraint("state IN ('open', 'captured', 'released', 'expired')", name=op.f("ck_hold_state_known")),
+        sa.CheckConstraint("captured_points >= 0 AND captured_points <= points", name=op.f("ck_hold_captured_range")),
+        sa.CheckConstraint("points > 0", name=op.f("ck_hold_points_positive")),
+        sa.ForeignKeyConstraint(
+            ["program_id", "member_id"],
+            ["member.program_id", "member.id"],
+            name=op.f("fk_hold_program_id_member_id_member"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["program_id", "outlet_id"],
+            ["outlet.program_id", "outlet.id"],
+            name=op.f("fk_hold_program_id_outlet_id_outlet"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_hold_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_hold")),
+        sa.UniqueConstraint("program_id", "id", name=op.f("uq_hold_program_id_id")),
+    )
+    with op.batch_alter_table("hold", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_hold_open",
+            ["expires_at"],
+            unique=False,
+            sqlite_where=sa.text("state = 'open'"),
+            postgresql_where=sa.text("state = 'open'"),
+        )
+        batch_op.create_index("ix_hold_program_id_member_id", ["program_id", "member_id"], unique=False)
+
+    op.create_table(
         "lot",
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -469,9 +609,12 @@ def upgrade() -> None:
         sa.Column("posting_id", sa.Uuid(), nullable=False),
         sa.Column("points", sa.BigInteger(), nullable=False),
         sa.Column("remaining", sa.BigInteger(), nullable=False),
+        sa.Column("held", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("outlet_id", sa.Uuid(), nullable=True),
         sa.Column("spendable_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("released", sa.Boolean(), nullable=False),
+        sa.CheckConstraint("held >= 0 AND held <= remaining", name=op.f("ck_lot_held_range")),
         sa.CheckConstraint("points > 0", name=op.f("ck_lot_points_positive")),
         sa.CheckConstraint("remaining >= 0 AND remaining <= points", name=op.f("ck_lot_remaining_range")),
         sa.ForeignKeyConstraint(
@@ -479,10 +622,23 @@ def upgrade() -> None:
             ["member.program_id", "member.id"],
             name=op.f("fk_lot_program_id_member_id_member"),
         ),
+        sa.ForeignKeyConstraint(
+            ["program_id", "outlet_id"],
+            ["outlet.program_id", "outlet.id"],
+            name=op.f("fk_lot_program_id_outlet_id_outlet"),
+        ),
         sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_lot_program_id_program")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lot")),
+        sa.UniqueConstraint("program_id", "id", name=op.f("uq_lot_program_id_id")),
     )
     with op.batch_alter_table("lot", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_lot_expires_at",
+            ["expires_at"],
+            unique=False,
+            sqlite_where=sa.text("remaining > 0 AND expires_at IS NOT NULL"),
+            postgresql_where=sa.text("remaining > 0 AND expires_at IS NOT NULL"),
+        )
         batch_op.create_index(
             "ix_lot_member_id_open",
             ["member_id", "expires_at"],
@@ -497,6 +653,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("NOT released"),
             postgresql_where=sa.text("NOT released"),
         )
+        batch_op.create_index("ix_lot_posting_id", ["posting_id"], unique=False)
 
     op.create_table(
         "member_balance",
@@ -525,11 +682,18 @@ def upgrade() -> None:
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("member_id", sa.Uuid(), nullable=False),
         sa.Column("purchases", sa.Integer(), nullable=False),
+        sa.Column("visits", sa.Integer(), server_default="0", nullable=False),
         sa.Column("spend_minor", sa.BigInteger(), nullable=False),
         sa.Column("points_earned", sa.BigInteger(), nullable=False),
         sa.Column("first_visit_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_visit_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("marketing", sa.Boolean(), nullable=False),
+        sa.Column(
+            "coefficients",
+            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
+            server_default="[]",
+            nullable=False,
+        ),
         sa.ForeignKeyConstraint(
             ["program_id", "member_id"],
             ["member.program_id", "member.id"],
@@ -542,11 +706,32 @@ def upgrade() -> None:
         batch_op.create_index("ix_member_statistics_program_id_last", ["program_id", "last_visit_at"], unique=False)
 
     op.create_table(
+        "member_tag",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("tag", sa.String(length=63), nullable=False),
+        sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("set_by", sa.String(length=200), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["program_id", "member_id"],
+            ["member.program_id", "member.id"],
+            name=op.f("fk_member_tag_program_id_member_id_member"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_member_tag_program_id_program")),
+        sa.PrimaryKeyConstraint("member_id", "tag", name=op.f("pk_member_tag")),
+    )
+    with op.batch_alter_table("member_tag", schema=None) as batch_op:
+        batch_op.create_index("ix_member_tag_program_id_tag", ["program_id", "tag"], unique=False)
+
+    op.create_table(
         "member_tier",
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("member_id", sa.Uuid(), nullable=False),
         sa.Column("tier", sa.String(length=63), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("protected_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("grace_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("review_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["program_id", "member_id"],
             ["member.program_id", "member.id"],
@@ -555,6 +740,15 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_member_tier_program_id_program")),
         sa.PrimaryKeyConstraint("member_id", name=op.f("pk_member_tier")),
     )
+    with op.batch_alter_table("member_tier", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_member_tier_review_at",
+            ["review_at"],
+            unique=False,
+            sqlite_where=sa.text("review_at IS NOT NULL"),
+            postgresql_where=sa.text("review_at IS NOT NULL"),
+        )
+
     op.create_table(
         "notification",
         sa.Column("program_id", sa.Uuid(), nullable=False),
@@ -585,6 +779,7 @@ def upgrade() -> None:
         sa.Column("member_id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("purchase_id", sa.Uuid(), nullable=True),
+        sa.Column("outlet_id", sa.Uuid(), nullable=True),
         sa.Column("reason", sa.String(length=300), nullable=False),
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
@@ -594,6 +789,11 @@ def upgrade() -> None:
             ["member.program_id", "member.id"],
             name=op.f("fk_posting_program_id_member_id_member"),
         ),
+        sa.ForeignKeyConstraint(
+            ["program_id", "outlet_id"],
+            ["outlet.program_id", "outlet.id"],
+            name=op.f("fk_posting_program_id_outlet_id_outlet"),
+        ),
         sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_posting_program_id_program")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_posting")),
         sa.UniqueConstraint("program_id", "id", name=op.f("uq_posting_program_id_id")),
@@ -601,6 +801,56 @@ def upgrade() -> None:
     with op.batch_alter_table("posting", schema=None) as batch_op:
         batch_op.create_index("ix_posting_program_id_member_id", ["program_id", "member_id"], unique=False)
         batch_op.create_index("ix_posting_purchase_id", ["purchase_id"], unique=False)
+
+    op.create_table(
+        "tier_change",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("from_tier", sa.String(length=63), nullable=True),
+        sa.Column("to_tier", sa.String(length=63), nullable=False),
+        sa.Column("reason", sa.String(length=16), nullable=False),
+        sa.Column("actor", sa.String(length=200), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["program_id", "member_id"],
+            ["member.program_id", "member.id"],
+            name=op.f("fk_tier_change_program_id_member_id_member"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_tier_change_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tier_change")),
+    )
+    with op.batch_alter_table("tier_change", schema=None) as batch_op:
+        batch_op.create_index("ix_tier_change_program_id_member_id", ["program_id", "member_id", "at"], unique=False)
+
+    op.create_table(
+        "visit",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("outlet_id", sa.Uuid(), nullable=False),
+        sa.Column("visit_id", sa.String(length=120), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("card_id", sa.Uuid(), nullable=False),
+        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("business_date", sa.Date(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("recorded_by", sa.String(length=200), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["program_id", "member_id"],
+            ["member.program_id", "member.id"],
+            name=op.f("fk_visit_program_id_member_id_member"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["program_id", "outlet_id"],
+            ["outlet.program_id", "outlet.id"],
+            name=op.f("fk_visit_program_id_outlet_id_outlet"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_visit_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_visit")),
+        sa.UniqueConstraint("outlet_id", "visit_id", name=op.f("uq_visit_outlet_id_visit_id")),
+    )
+    with op.batch_alter_table("visit", schema=None) as batch_op:
+        batch_op.create_index("ix_visit_member_id_occurred_at", ["member_id", "occurred_at"], unique=False)
 
     op.create_table(
         "voucher",
@@ -682,6 +932,25 @@ def upgrade() -> None:
         batch_op.create_index("ix_entry_posting_id", ["posting_id"], unique=False)
 
     op.create_table(
+        "hold_lot",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("hold_id", sa.Uuid(), nullable=False),
+        sa.Column("lot_id", sa.Uuid(), nullable=False),
+        sa.Column("points", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("points > 0", name=op.f("ck_hold_lot_points_positive")),
+        sa.ForeignKeyConstraint(
+            ["program_id", "hold_id"], ["hold.program_id", "hold.id"], name=op.f("fk_hold_lot_program_id_hold_id_hold")
+        ),
+        sa.ForeignKeyConstraint(
+            ["program_id", "lot_id"], ["lot.program_id", "lot.id"], name=op.f("fk_hold_lot_program_id_lot_id_lot")
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_hold_lot_program_id_program")),
+        sa.PrimaryKeyConstraint("hold_id", "lot_id", name=op.f("pk_hold_lot")),
+    )
+    with op.batch_alter_table("hold_lot", schema=None) as batch_op:
+        batch_op.create_index("ix_hold_lot_lot_id", ["lot_id"], unique=False)
+
+    op.create_table(
         "issued_pass",
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -742,6 +1011,16 @@ def upgrade() -> None:
         sa.Column("points_redeemed", sa.BigInteger(), nullable=False),
         sa.Column("points_earned", sa.BigInteger(), nullable=False),
         sa.Column("receipt_points", sa.BigInteger(), nullable=False),
+        sa.Column("returned_minor", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("points_returned", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("points_taken_back", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("refunded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "points_returned >= 0 AND points_returned <= points_redeemed", name=op.f("ck_purchase_returned_range")
+        ),
+        sa.CheckConstraint(
+            "points_taken_back >= 0 AND points_taken_back <= points_earned", name=op.f("ck_purchase_taken_back_range")
+        ),
         sa.ForeignKeyConstraint(
             ["program_id", "card_id"], ["card.program_id", "card.id"], name=op.f("fk_purchase_program_id_card_id_card")
         ),
@@ -765,6 +1044,41 @@ def upgrade() -> None:
         batch_op.create_index("ix_purchase_program_id_occurred_at", ["program_id", "occurred_at"], unique=False)
 
     op.create_table(
+        "settlement_line",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("posting_id", sa.Uuid(), nullable=False),
+        sa.Column("business_date", sa.Date(), nullable=False),
+        sa.Column("issuer", sa.String(length=120), nullable=False),
+        sa.Column("honourer", sa.String(length=120), nullable=False),
+        sa.Column("points", sa.BigInteger(), nullable=False),
+        sa.Column("value_minor", sa.BigInteger(), nullable=False),
+        sa.Column("issuer_owes_minor", sa.BigInteger(), nullable=False),
+        sa.Column("honourer_gets_minor", sa.BigInteger(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("issuer <> honourer", name=op.f("ck_settlement_line_two_companies")),
+        sa.CheckConstraint("points <> 0", name=op.f("ck_settlement_line_points_moved")),
+        sa.ForeignKeyConstraint(
+            ["program_id", "member_id"],
+            ["member.program_id", "member.id"],
+            name=op.f("fk_settlement_line_program_id_member_id_member"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["program_id", "posting_id"],
+            ["posting.program_id", "posting.id"],
+            name=op.f("fk_settlement_line_program_id_posting_id_posting"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_settlement_line_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_settlement_line")),
+    )
+    with op.batch_alter_table("settlement_line", schema=None) as batch_op:
+        batch_op.create_index("ix_settlement_line_posting_id", ["posting_id"], unique=False)
+        batch_op.create_index(
+            "ix_settlement_line_program_id_business_date", ["program_id", "business_date"], unique=False
+        )
+
+    op.create_table(
         "purchase_line",
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("purchase_id", sa.Uuid(), nullable=False),
@@ -779,6 +1093,11 @@ def upgrade() -> None:
         sa.Column("redeem_percent", sa.String(length=64), nullable=False),
         sa.Column("points_earned", sa.BigInteger(), nullable=False),
         sa.Column("paid_with_points_minor", sa.BigInteger(), nullable=False),
+        sa.Column("returned_thousandths", sa.BigInteger(), server_default="0", nullable=False),
+        sa.CheckConstraint(
+            "returned_thousandths >= 0 AND returned_thousandths <= quantity_thousandths",
+            name=op.f("ck_purchase_line_returned_range"),
+        ),
         sa.ForeignKeyConstraint(
             ["program_id", "purchase_id"],
             ["purchase.program_id", "purchase.id"],
@@ -801,6 +1120,40 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("purchase_id", name=op.f("pk_purchase_trace")),
     )
     op.create_table(
+        "refund",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("purchase_id", sa.Uuid(), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("refund_id", sa.String(length=120), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("recorded_by", sa.String(length=200), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("money_minor", sa.BigInteger(), nullable=False),
+        sa.Column("points_returned", sa.BigInteger(), nullable=False),
+        sa.Column("points_taken_back", sa.BigInteger(), nullable=False),
+        sa.Column("points_owed", sa.BigInteger(), nullable=False),
+        sa.Column("trace", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["program_id", "member_id"],
+            ["member.program_id", "member.id"],
+            name=op.f("fk_refund_program_id_member_id_member"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["program_id", "purchase_id"],
+            ["purchase.program_id", "purchase.id"],
+            name=op.f("fk_refund_program_id_purchase_id_purchase"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_refund_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_refund")),
+        sa.UniqueConstraint("program_id", "id", name=op.f("uq_refund_program_id_id")),
+        sa.UniqueConstraint("purchase_id", "refund_id", name=op.f("uq_refund_purchase_id_refund_id")),
+    )
+    with op.batch_alter_table("refund", schema=None) as batch_op:
+        batch_op.create_index("ix_refund_program_id_member_id", ["program_id", "member_id"], unique=False)
+        batch_op.create_index("ix_refund_program_id_recorded_at", ["program_id", "recorded_at"], unique=False)
+
+    op.create_table(
         "registration",
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -820,17 +1173,44 @@ def upgrade() -> None:
     with op.batch_alter_table("registration", schema=None) as batch_op:
         batch_op.create_index("ix_registration_pass_id", ["pass_id"], unique=False)
 
+    op.create_table(
+        "refund_line",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("refund_id", sa.Uuid(), nullable=False),
+        sa.Column("line", sa.Integer(), nullable=False),
+        sa.Column("quantity_thousandths", sa.BigInteger(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("quantity_thousandths > 0", name=op.f("ck_refund_line_quantity_positive")),
+        sa.ForeignKeyConstraint(
+            ["program_id", "refund_id"],
+            ["refund.program_id", "refund.id"],
+            name=op.f("fk_refund_line_program_id_refund_id_refund"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_refund_line_program_id_program")),
+        sa.PrimaryKeyConstraint("refund_id", "line", name=op.f("pk_refund_line")),
+    )
     # ### end Alembic commands ###
 
 
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
+    op.drop_table("refund_line")
     with op.batch_alter_table("registration", schema=None) as batch_op:
         batch_op.drop_index("ix_registration_pass_id")
 
     op.drop_table("registration")
+    with op.batch_alter_table("refund", schema=None) as batch_op:
+        batch_op.drop_index("ix_refund_program_id_recorded_at")
+        batch_op.drop_index("ix_refund_program_id_member_id")
+
+    op.drop_table("refund")
     op.drop_table("purchase_trace")
     op.drop_table("purchase_line")
+    with op.batch_alter_table("settlement_line", schema=None) as batch_op:
+        batch_op.drop_index("ix_settlement_line_program_id_business_date")
+        batch_op.drop_index("ix_settlement_line_posting_id")
+
+    op.drop_table("settlement_line")
     with op.batch_alter_table("purchase", schema=None) as batch_op:
         batch_op.drop_index("ix_purchase_program_id_occurred_at")
         batch_op.drop_index("ix_purchase_member_id_occurred_at")
@@ -840,6 +1220,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_issued_pass_program_id_member_id")
 
     op.drop_table("issued_pass")
+    with op.batch_alter_table("hold_lot", schema=None) as batch_op:
+        batch_op.drop_index("ix_hold_lot_lot_id")
+
+    op.drop_table("hold_lot")
     with op.batch_alter_table("entry", schema=None) as batch_op:
         batch_op.drop_index("ix_entry_posting_id")
 
@@ -853,6 +1237,14 @@ def downgrade() -> None:
         batch_op.drop_index("ix_voucher_program_id_member_id")
 
     op.drop_table("voucher")
+    with op.batch_alter_table("visit", schema=None) as batch_op:
+        batch_op.drop_index("ix_visit_member_id_occurred_at")
+
+    op.drop_table("visit")
+    with op.batch_alter_table("tier_change", schema=None) as batch_op:
+        batch_op.drop_index("ix_tier_change_program_id_member_id")
+
+    op.drop_table("tier_change")
     with op.batch_alter_table("posting", schema=None) as batch_op:
         batch_op.drop_index("ix_posting_purchase_id")
         batch_op.drop_index("ix_posting_program_id_member_id")
@@ -862,21 +1254,45 @@ def downgrade() -> None:
         batch_op.drop_index("ix_notification_member_id_shown_at")
 
     op.drop_table("notification")
+    with op.batch_alter_table("member_tier", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_member_tier_review_at",
+            sqlite_where=sa.text("review_at IS NOT NULL"),
+            postgresql_where=sa.text("review_at IS NOT NULL"),
+        )
+
     op.drop_table("member_tier")
+    with op.batch_alter_table("member_tag", schema=None) as batch_op:
+        batch_op.drop_index("ix_member_tag_program_id_tag")
+
+    op.drop_table("member_tag")
     with op.batch_alter_table("member_statistics", schema=None) as batch_op:
         batch_op.drop_index("ix_member_statistics_program_id_last")
 
     op.drop_table("member_statistics")
     op.drop_table("member_balance")
     with op.batch_alter_table("lot", schema=None) as batch_op:
+        batch_op.drop_index("ix_lot_posting_id")
         batch_op.drop_index(
             "ix_lot_pending", sqlite_where=sa.text("NOT released"), postgresql_where=sa.text("NOT released")
         )
         batch_op.drop_index(
             "ix_lot_member_id_open", sqlite_where=sa.text("remaining > 0"), postgresql_where=sa.text("remaining > 0")
         )
+        batch_op.drop_index(
+            "ix_lot_expires_at",
+            sqlite_where=sa.text("remaining > 0 AND expires_at IS NOT NULL"),
+            postgresql_where=sa.text("remaining > 0 AND expires_at IS NOT NULL"),
+        )
 
     op.drop_table("lot")
+    with op.batch_alter_table("hold", schema=None) as batch_op:
+        batch_op.drop_index("ix_hold_program_id_member_id")
+        batch_op.drop_index(
+            "ix_hold_open", sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'")
+        )
+
+    op.drop_table("hold")
     with op.batch_alter_table("consent", schema=None) as batch_op:
         batch_op.drop_index("ix_consent_program_id_member_id")
 
@@ -898,6 +1314,20 @@ def downgrade() -> None:
         batch_op.drop_index("ix_campaign_recipient_batch")
 
     op.drop_table("campaign_recipient")
+    with op.batch_alter_table("adjustment", schema=None) as batch_op:
+        batch_op.drop_index("ix_adjustment_program_id_state")
+        batch_op.drop_index("ix_adjustment_program_id_member_id")
+
+    op.drop_table("adjustment")
+    with op.batch_alter_table("webhook_delivery", schema=None) as batch_op:
+        batch_op.drop_index("ix_webhook_delivery_webhook_id_created_at")
+        batch_op.drop_index(
+            "ix_webhook_delivery_waiting",
+            sqlite_where=sa.text("state = 'waiting'"),
+            postgresql_where=sa.text("state = 'waiting'"),
+        )
+
+    op.drop_table("webhook_delivery")
     op.drop_table("staff_role")
     with op.batch_alter_table("member", schema=None) as batch_op:
         batch_op.drop_index("ix_member_program_id_joined_at")
@@ -908,6 +1338,8 @@ def downgrade() -> None:
 
     op.drop_table("campaign")
     op.drop_table("api_key")
+    op.drop_table("zeroing")
+    op.drop_table("webhook")
     with op.batch_alter_table("staff_session", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_staff_session_staff_id"))
 

@@ -1,4 +1,4 @@
-"""Postings, entries and allocations can only be added (invariant L4): a correction is a new posting.
+"""Ledger, status history and settlement can only be added to (invariant L4): a correction is a new posting.
 
 SQLite rebuilds a table to change its columns and drops its triggers with the old one: a later migration that
 touches one of these tables has to make its triggers again.
@@ -13,7 +13,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-TABLES = ("posting", "entry", "allocation")
+TABLES = ("posting", "entry", "allocation", "tier_change", "settlement_line")
 
 
 def upgrade() -> None:

@@ -18,7 +18,7 @@ from wallet_server.ledger.queries import balances, entries
 from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members, member_by_id, search
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.programs.file import TierLevel
+from wallet_server.programs.tiers import TierLevel
 from wallet_server.tiers.queries import tiers
 from wallet_server.web.context import server
 from wallet_server.web.member.addresses import wallet_links
