@@ -14,13 +14,25 @@ from wallet_server.web.panel import (
     enrolment,
     insights,
     members,
+    program_rules,
     purchases,
     segments,
     vouchers,
 )
 from wallet_server.web.panel.blueprint import blueprint
 
-MODULES = (account, members, enrolment, purchases, vouchers, segments, campaigns, insights, audit)
+MODULES = (
+    account,
+    members,
+    enrolment,
+    purchases,
+    vouchers,
+    segments,
+    campaigns,
+    program_rules,
+    insights,
+    audit,
+)
 """Imported for the views they add."""
 
 

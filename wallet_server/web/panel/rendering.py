@@ -13,6 +13,7 @@ from wallet_server.programs.queries import load_program
 from wallet_server.staff.roles import Role
 from wallet_server.web.context import server
 from wallet_server.web.panel.desk import Desk
+from wallet_server.web.panel.program_tabs import shown_tabs
 from wallet_server.web.public.pages import brand_url
 from wallet_server.web.rendering import language, page
 
@@ -33,6 +34,7 @@ NAVIGATION: Final = (
     NavigationItem(gettext_noop("Vouchers"), "gift", "panel.vouchers", "panel.voucher", "cashier"),
     NavigationItem(gettext_noop("Segments"), "filter", "panel.segments", "panel.segment", "manager"),
     NavigationItem(gettext_noop("Campaigns"), "send", "panel.campaigns", "panel.campaign", "manager"),
+    NavigationItem(gettext_noop("Program"), "adjustments", "panel.program_rules", "panel.program_", "manager"),
     NavigationItem(gettext_noop("Numbers"), "chart-line", "panel.insights", "panel.insights", "manager"),
     NavigationItem(gettext_noop("Audit log"), "clipboard-list", "panel.audit", "panel.audit", "owner"),
 )
@@ -62,6 +64,7 @@ def panel_page(
         brand_url=brand_url(desk.program),
         navigation=_navigation(desk),
         programs=_programs(desk),
+        program_tabs=shown_tabs(desk),
         **context,
     )
 
