@@ -20,11 +20,17 @@ class Webhook(ProgramOwned, table=True):
     url: str = Field(max_length=2000)
     events: list[str] = Field(sa_type=JSONColumn, description="Names of events, or `*` for all.")
     secret_generation: int = Field(default=0, description="Raised to make a new secret.")
+    rotated_at: datetime | None = Field(
+        default=None, sa_type=UTCDateTime, description="For a day after it, the secret before signs too."
+    )
     created_at: datetime = Field(sa_type=UTCDateTime)
     created_by: str = Field(max_length=200)
     disabled_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     disabled_because: str = Field(default="", max_length=300)
     failing_since: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    resting_until: datetime | None = Field(
+        default=None, sa_type=UTCDateTime, description="The address did not answer at all: nothing is sent before."
+    )
 
 
 class WebhookDelivery(ProgramOwned, table=True):
