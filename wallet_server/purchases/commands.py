@@ -15,7 +15,7 @@ from wallet_server.rules.receipt import RedeemPoints
 
 Source = Literal["till", "panel", "import"]
 
-LINES_MAX: Final = 200
+LINES_MAX: Final = 1_000
 IMPORTED_LINES_MAX: Final = 2_000
 QUANTITY_THOUSANDTHS_MAX: Final = 10**9
 UNIT_PRICE_MINOR_MAX: Final = 10**12
@@ -59,6 +59,28 @@ class RecordPurchase:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundPurchase:
+    """What of a purchase comes back: (number of the line, thousandths) pairs, or ``None`` for all that is left.
+
+    ``refund_id`` is what the till calls it, unique for the purchase.
+    """
+
+    purchase_id: UUID
+    refund_id: str
+    lines: tuple[tuple[int, int], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordVisit:
+    """Somebody was there, without a receipt. ``outlet`` is a code, ``occurred_at`` aware."""
+
+    card_number: str
+    outlet: str
+    occurred_at: datetime
+    visit_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CardRow:
     """A card as the till scanned it."""
 
@@ -72,9 +94,21 @@ def check(command: RecordPurchase, *, now: datetime, source: Source, needs_recei
 
     Raises ``DomainError(validation)`` whose ``errors`` name each bad field and why.
     """
-    errors = [
-        {"field": field, "message": message} for field, message in _findings(command, now, source, needs_receipt_id)
-    ]
+    _refuse(_findings(command, now, source, needs_receipt_id))
+
+
+def check_refund(command: RefundPurchase) -> None:
+    """Refuse a refund that names no line, a line twice, or nothing of a line; raises as :func:`check` does."""
+    _refuse(_refund_findings(command))
+
+
+def check_visit(command: RecordVisit, *, now: datetime) -> None:
+    """Refuse a visit without a number, in the future or long past; raises as :func:`check` does."""
+    _refuse(_visit_findings(command, now))
+
+
+def _refuse(findings: Iterator[tuple[str, str]]) -> None:
+    errors = [{"field": field, "message": message} for field, message in findings]
     if errors:
         sentence = "; ".join(f"{error['field']} {error['message']}" for error in errors[:3])
         raise DomainError("validation", sentence, errors=errors[:20])
@@ -106,6 +140,29 @@ def _findings(
             yield f"lines[{number}].unit_price_minor", f"must be from 0 to {UNIT_PRICE_MINOR_MAX}"
     if sum(line.amount_minor for line in command.lines) > TOTAL_MINOR_MAX:
         yield "lines", f"add up to more than {TOTAL_MINOR_MAX}"
+
+
+def _refund_findings(command: RefundPurchase) -> Iterator[tuple[str, str]]:
+    if not _is_text(command.refund_id, RECEIPT_ID_MAX):
+        yield "refund_id", f"must be 1 to {RECEIPT_ID_MAX} printable characters"
+    if command.lines is None:
+        return
+    if not 1 <= len(command.lines) <= IMPORTED_LINES_MAX:
+        yield "lines", f"must be from 1 to {IMPORTED_LINES_MAX}, or missing for all that is left"
+        return
+    seen: set[int] = set()
+    for number, (line, thousandths) in enumerate(command.lines):
+        if line in seen:
+            yield f"lines[{number}].line", "is named twice"
+        seen.add(line)
+        if not 0 < thousandths <= QUANTITY_THOUSANDTHS_MAX:
+            yield f"lines[{number}].quantity", f"must be more than 0 and at most {QUANTITY_THOUSANDTHS_MAX // 1000}"
+
+
+def _visit_findings(command: RecordVisit, now: datetime) -> Iterator[tuple[str, str]]:
+    if not _is_text(command.visit_id, RECEIPT_ID_MAX):
+        yield "visit_id", f"must be 1 to {RECEIPT_ID_MAX} printable characters"
+    yield from _moment_findings(command.occurred_at, now, "till")
 
 
 def _moment_findings(occurred_at: datetime, now: datetime, source: Source) -> Iterator[tuple[str, str]]:
