@@ -64,7 +64,7 @@ def refused(text: str) -> str:
             "rules[0].redeem: redeem takes",
         ),
         (CUSTOMER + ", when: {weekdays: [mon]}}", "rules[0]: when.weekdays is a condition of behavior rules"),
-        (CUSTOMER + ", when: {tags: [vip]}}", "rules[0]: when.tags: this version keeps no tags"),
+        (CUSTOMER + ", when: {tags: ['no tag']}}", "rules[0].when.tags[0]: "),
         (CUSTOMER + ", when: {tiers: []}}", "rules[0].when.tiers: list should have at least 1 item"),
         (CUSTOMER + ", when: {tiers: [gold]}}", "rules[0].when.tiers[0]: 'gold' is not defined in this file"),
         (CUSTOMER + ", when: {segments: [loud]}}", "rules[0].when.segments[0]: 'loud' is not defined in this file"),
@@ -163,6 +163,7 @@ WHOLE: list[dict[str, Any]] = [
             "members": ["1234567890123452"],
             "tiers": ["silver"],
             "segments": ["quiet"],
+            "tags": ["vip"],
             "tenure_days_min": 30,
             "birthday_within_days": 0,
         },
@@ -172,7 +173,12 @@ WHOLE: list[dict[str, Any]] = [
     {
         "name": "Everything of a product",
         "family": "product",
-        "when": {"skus": ["1002"], "quantity_min": "0.5", "unit_price_minor": {"from": 1, "to": 2}},
+        "when": {
+            "skus": ["1002"],
+            "quantity_min": "0.5",
+            "unit_price_minor": {"from": 1, "to": 2},
+            "margin_percent": {"from": "-12.5", "to": 40},
+        },
         "earn": {"fixed_points": "0.125"},
     },
     {
@@ -200,7 +206,7 @@ def whole(rules: list[dict[str, Any]] = WHOLE) -> ProgramFile:
 def test_every_condition_is_written_so_that_it_reads_the_same() -> None:
     file = whole()
     used = {name for rule in file.rules for name in rule.when.given()}
-    assert used == set(RuleConditions.model_fields) - {"tags"}
+    assert used == set(RuleConditions.model_fields)
     assert {name for names in CONDITIONS.values() for name in names} == used
     assert parse_program(dump_program(file)) == file
     assert ProgramFile.model_validate(file.model_dump(mode="json", by_alias=True, exclude_none=True)) == file

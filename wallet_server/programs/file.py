@@ -7,7 +7,7 @@ the rest of the server reads. Decimal numbers are exact. Unknown keys are refuse
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -30,13 +30,43 @@ from wallet_server.programs.fields import (
     TimeZone,
 )
 from wallet_server.programs.points import PointsSettings
-from wallet_server.programs.rule import RULES_MAX, Earn, Rule
+from wallet_server.programs.rule import RULES_MAX, Earn, Moment, Rule
 from wallet_server.programs.tiers import Tiers
 from wallet_server.segments.condition import Condition
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Validity(_Part):
+    """The time of a short-term program: from ``starts_at`` up to, but without, ``ends_at`` it brings something.
+
+    Points go on paying until ``redeem_until``; without it, as long as they are earned. A bound that is missing is
+    open; one without an offset is the outlet's local time.
+    """
+
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None
+    redeem_until: Moment | None = None
+
+    @property
+    def pays_until(self) -> datetime | None:
+        """The bound from which points pay no more."""
+        return self.redeem_until or self.ends_at
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        given = {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+        if not given:
+            raise ValueError("give starts_at, ends_at, or both")
+        if len({value.tzinfo is None for value in given.values()}) > 1:
+            raise ValueError(f"write {' and '.join(given)} all with an offset such as +01:00, or all without")
+        if self.redeem_until is not None and (self.ends_at is None or self.redeem_until < self.ends_at):
+            raise ValueError("redeem_until is a moment after ends_at, and needs it")
+        if self.starts_at is not None and self.ends_at is not None and self.starts_at >= self.ends_at:
+            raise ValueError("starts_at is not before ends_at, so the program never runs")
+        return self
 
 
 class ProgramSection(_Part):
@@ -50,6 +80,7 @@ class ProgramSection(_Part):
     country: Annotated[str, StringConstraints(pattern=COUNTRY_PATTERN)] | None = None
     """ISO 3166 code: phone numbers without a country code are read as numbers of this country."""
     points: PointsSettings = PointsSettings()
+    validity: Validity | None = None
 
     @model_validator(mode="after")
     def _check_languages(self) -> Self:

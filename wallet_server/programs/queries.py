@@ -98,7 +98,8 @@ def _definition(
         if section is not None:
             open_outlets[row.code] = OutletRef(row.id, section, section.time_zone or file.program.time_zone)
         else:
-            section = OutletSection(code=row.code, name=row.name, time_zone=row.time_zone)
+            # Its company stays: points that it issued before it left are still settled.
+            section = OutletSection(code=row.code, name=row.name, time_zone=row.time_zone, partner=row.partner)
             closed_outlets[row.code] = OutletRef(row.id, section, section.time_zone or file.program.time_zone)
     parents = connection.execute(
         sa.select(category.c.code, category.c.parent_code).where(category.c.program_id == program_id)
@@ -163,6 +164,19 @@ def categories_of_skus(session: Session, skus: Collection[str]) -> dict[str, str
     for part in parts(skus):
         rows = session.exec(select(Product.sku, Product.category_code).where(col(Product.sku).in_(part)))
         found.update(dict(rows.all()))
+    return found
+
+
+def costs_of_skus(session: Session, skus: Collection[str]) -> dict[str, int]:
+    """What one unit of each product costs the shop, where the catalog says it, in the minor unit."""
+    found: dict[str, int] = {}
+    for part in parts(skus):
+        rows = session.exec(
+            select(Product.sku, Product.cost_minor).where(
+                col(Product.sku).in_(part), col(Product.cost_minor).is_not(None)
+            )
+        )
+        found.update({sku: cost for sku, cost in rows if cost is not None})
     return found
 
 

@@ -31,8 +31,8 @@ FAMILIES: Final[tuple[Family, ...]] = ("customer", "product", "behavior")
 """In the order in which their coefficients K1, K2, K3 are written."""
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CONDITIONS: Final[Mapping[Family, tuple[str, ...]]] = {
-    "customer": ("members", "tiers", "segments", "tenure_days_min", "birthday_within_days"),
-    "product": ("skus", "categories", "quantity_min", "unit_price_minor"),
+    "customer": ("members", "tiers", "segments", "tags", "tenure_days_min", "birthday_within_days"),
+    "product": ("skus", "categories", "quantity_min", "unit_price_minor", "margin_percent"),
     "behavior": ("weekdays", "time", "dates", "receipt_total_minor", "nth_purchase", "payment_types"),
 }
 """The conditions of each family, in the order in which they are asked."""
@@ -72,6 +72,7 @@ Moment = Annotated[
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 EarnPercent = Annotated[ExactDecimal, Field(ge=0, le=1000, max_digits=8)]
 Coefficient = Annotated[ExactDecimal, Field(ge=0, le=1000, max_digits=8)]
+MarginPercent = Annotated[ExactDecimal, Field(ge=-100_000, le=100, max_digits=12)]
 CardNumber = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{1,32}$")]
 Minor = Annotated[int, Field(ge=0, le=MINOR_MAX)]
 _Codes = Field(min_length=1, max_length=CODES_MAX)
@@ -89,6 +90,21 @@ class MinorRange(_Part):
             raise ValueError("give from, to, or both")
         if self.to is not None and (self.from_ or 0) >= self.to:
             raise ValueError(f"from {self.from_ or 0} is not before to {self.to}, so nothing is in between")
+        return self
+
+
+class PercentRange(_Part):
+    """A percent: ``from`` is inclusive, ``to`` exclusive, one of them may be missing; below zero is a loss."""
+
+    from_: Annotated[MarginPercent | None, Field(alias="from")] = None
+    to: MarginPercent | None = None
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.from_ is None and self.to is None:
+            raise ValueError("give from, to, or both")
+        if self.from_ is not None and self.to is not None and self.from_ >= self.to:
+            raise ValueError(f"from {self.from_} is not before to {self.to}, so nothing is in between")
         return self
 
 
@@ -158,6 +174,7 @@ class RuleConditions(_Part):
     segments: Annotated[list[Code], _Codes] | None = None
     """The member is in one of these segments when the receipt is recorded."""
     tags: Annotated[list[Code], _Codes] | None = None
+    """The member has one of these tags when the receipt is recorded."""
     tenure_days_min: Annotated[int, Field(ge=1, le=36_500)] | None = None
     """Local days since the member joined."""
     birthday_within_days: Annotated[int, Field(ge=0, le=182)] | None = None
@@ -167,6 +184,8 @@ class RuleConditions(_Part):
     """A category includes its sub-categories."""
     quantity_min: Annotated[ExactDecimal, Field(gt=0, le=1_000_000, decimal_places=3)] | None = None
     unit_price_minor: MinorRange | None = None
+    margin_percent: PercentRange | None = None
+    """The share of the unit price that is above the product's ``cost_minor``; never without a known cost."""
     weekdays: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], _Codes] | None = None
     time: TimeWindow | None = None
     dates: Annotated[list[DateRange], Field(min_length=1, max_length=400)] | None = None
@@ -259,8 +278,6 @@ class Rule(_Part):
 
     @model_validator(mode="after")
     def _check_rule(self) -> Self:
-        if self.when.tags is not None:
-            raise ValueError("when.tags: this version keeps no tags of members; use segments or members")
         for name in self.when.given():
             if name not in CONDITIONS[self.family]:
                 home = next(family for family, names in CONDITIONS.items() if name in names)

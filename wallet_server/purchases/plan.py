@@ -29,6 +29,7 @@ class Person:
     birthday: date | None = None
     cards: frozenset[str] = frozenset()
     segments: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
 
 
 _NOBODY: Final = Person()
@@ -61,6 +62,7 @@ class Plan:
     standings: dict[UUID, Standing]
     categories: Mapping[str, str | None]
     people: Mapping[UUID, Person]
+    costs: Mapping[str, int] = field(default_factory=dict)
     planned: list[Planned] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     carried: dict[UUID, Any] = field(default_factory=dict)
@@ -70,7 +72,9 @@ class Plan:
         return self._quote(command, self._facts(card.member_id))
 
     def _quote(self, command: RecordPurchase, facts: MemberFacts) -> Quote:
-        return quote(self.program, receipt_of(self.program, command, self.categories), facts, command.redeem_points)
+        return quote(
+            self.program, receipt_of(self.program, command, self.categories, self.costs), facts, command.redeem_points
+        )
 
     def _facts(self, member_id: UUID) -> MemberFacts:
         balance = self.balances[member_id]
@@ -86,6 +90,7 @@ class Plan:
             birthday=person.birthday,
             cards=person.cards,
             segments=person.segments,
+            tags=person.tags,
         )
 
     def add(self, command: RecordPurchase, card: CardRow) -> Planned:
@@ -169,8 +174,13 @@ def category_of(sku: str | None, category: str | None, categories: Mapping[str, 
     return category if category is not None else categories.get(sku) if sku is not None else None
 
 
-def receipt_of(program: ProgramDefinition, command: RecordPurchase, categories: Mapping[str, str | None]) -> Receipt:
-    """The receipt as the bonus engine reads it."""
+def receipt_of(
+    program: ProgramDefinition,
+    command: RecordPurchase,
+    categories: Mapping[str, str | None],
+    costs: Mapping[str, int],
+) -> Receipt:
+    """The receipt as the bonus engine reads it; ``costs`` are those of the products that rules ask for."""
     lines = []
     for number, line in enumerate(command.lines, start=1):
         category = category_of(line.sku, line.category, categories)
@@ -181,6 +191,7 @@ def receipt_of(program: ProgramDefinition, command: RecordPurchase, categories: 
                 unit_price_minor=line.unit_price_minor,
                 sku=line.sku,
                 categories=program.ancestors(category) if category is not None else (),
+                cost_minor=costs.get(line.sku) if line.sku is not None else None,
             )
         )
     return Receipt(
@@ -247,7 +258,7 @@ def trace_row(plan: Plan, planned: Planned) -> dict[str, Any]:
         "trace": {
             "v": TRACE_VERSION,
             "steps": [dict(step) for step in planned.quote.trace],
-            "facts": _facts_document(planned.facts),
+            "facts": _facts_document(planned.facts) | _costs_document(plan, planned),
         },
     }
 
@@ -261,7 +272,16 @@ def _facts_document(facts: MemberFacts) -> dict[str, Any]:
     }
     if facts.segments:
         document["segments"] = sorted(facts.segments)
+    if facts.tags:
+        document["tags"] = sorted(facts.tags)
     return document
+
+
+def _costs_document(plan: Plan, planned: Planned) -> dict[str, Any]:
+    """What the lines' products cost then, where a rule asked for margins: the catalog keeps no past."""
+    skus = {line.sku for line in planned.command.lines if line.sku is not None}
+    costs = {sku: plan.costs[sku] for sku in sorted(skus) if sku in plan.costs}
+    return {"costs": costs} if costs else {}
 
 
 def facts_of(planned: Planned) -> PurchaseFacts:

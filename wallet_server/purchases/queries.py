@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from wallet_server.errors import NotFoundError
 from wallet_server.members.models import Card, Member
+from wallet_server.members.tags import tags_of_members
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.purchases.commands import CardRow
 from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace
@@ -50,7 +51,8 @@ def people_asked_for(
     segments: Mapping[UUID, frozenset[str]] = {}
     if book.segments:
         segments = segments_of_members(session, program, member_ids, book.segments, now)
-    if not (cards or dates or segments):
+    tags = tags_of_members(session, member_ids, book.tags) if book.tags else {}
+    if not (cards or dates or segments or tags):
         return {}
     people: dict[UUID, Person] = {}
     for member_id in member_ids:
@@ -60,6 +62,7 @@ def people_asked_for(
             birthday=birthday,
             cards=frozenset(cards.get(member_id, ())),
             segments=segments.get(member_id, frozenset()),
+            tags=tags.get(member_id, frozenset()),
         )
     return people
 

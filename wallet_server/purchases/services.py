@@ -26,7 +26,7 @@ from wallet_server.ledger.queries import balances as read_balances
 from wallet_server.ledger.services import lock_balances, post, release_pending
 from wallet_server.members.models import MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.programs.queries import categories_of_skus, load_program
+from wallet_server.programs.queries import categories_of_skus, costs_of_skus, load_program
 from wallet_server.purchases.commands import CardRow, RecordPurchase, Source, check
 from wallet_server.purchases.models import PurchaseLine, PurchaseTrace
 from wallet_server.purchases.plan import (
@@ -41,6 +41,7 @@ from wallet_server.purchases.plan import (
 from wallet_server.purchases.queries import PURCHASE, cards_by_number, people_asked_for, recorded_receipts
 from wallet_server.rewards.services import grant
 from wallet_server.rewards.wins import Won
+from wallet_server.rules.book import rule_book
 from wallet_server.rules.engine import Quote
 from wallet_server.staff import audit
 from wallet_server.tiers.levels import Standing
@@ -114,6 +115,7 @@ def _quote(session: Session, program: ProgramDefinition, command: RecordPurchase
         read_standings(session, [card.member_id]),
         _categories(session, [command]),
         people_asked_for(session, program, [card.member_id], now),
+        _costs(session, program, [command]),
     )
     made = plan.quote(command, card)
     return Quoted(card.member_id, made, spendable_at(program, command.occurred_at, now))
@@ -182,10 +184,11 @@ def _record(
     standings = read_standings(session, member_ids)
     categories = _categories(session, [command for _index, command in batch.accepted()])
     people = people_asked_for(session, program, member_ids, now)
+    costs = _costs(session, program, [command for _index, command in batch.accepted()])
     refused_before = dict(batch.refused)
     for _attempt in range(_OVERTAKEN_MAX):
         batch.refused = dict(refused_before)
-        plan = Plan(program, now, source, recorded_by, dict(locked), dict(standings), categories, people)
+        plan = Plan(program, now, source, recorded_by, dict(locked), dict(standings), categories, people, costs)
         planned = _compute(session, plan, batch, cards)
         if _claim(session, plan, savepoint=not batch.raise_errors):
             break
@@ -236,6 +239,13 @@ def _find_cards(session: Session, program: ProgramDefinition, batch: _Batch) -> 
 def _categories(session: Session, commands: Sequence[RecordPurchase]) -> dict[str, str | None]:
     skus = {line.sku for command in commands for line in command.lines if line.sku and line.category is None}
     return categories_of_skus(session, skus) if skus else {}
+
+
+def _costs(session: Session, program: ProgramDefinition, commands: Sequence[RecordPurchase]) -> dict[str, int]:
+    """What the products cost, if a rule of the program asks for margins."""
+    if "margin_percent" not in rule_book(program).asks:
+        return {}
+    return costs_of_skus(session, {line.sku for command in commands for line in command.lines if line.sku})
 
 
 def _refuse_recorded(session: Session, program: ProgramDefinition, batch: _Batch) -> None:

@@ -56,6 +56,11 @@ class CompiledRule:
     redeem_max_percent: Fraction | None = None
     receipt_max_percent: Fraction | None = None
 
+    @property
+    def limits_paying(self) -> bool:
+        """It says something about what points may pay."""
+        return self.redeem_max_percent is not None or self.receipt_max_percent is not None
+
 
 def compiled(
     place: int,
@@ -139,6 +144,7 @@ class RuleBook:
     rules: tuple[CompiledRule, ...]
     asks: frozenset[str]
     segments: frozenset[str]
+    tags: frozenset[str]
     explained: tuple[CompiledRule, ...]
     of_receipts: Mapping[_Key, tuple[CompiledRule, ...]]
     receipt_kinds: tuple[str, ...]
@@ -202,6 +208,7 @@ def rule_book(program: ProgramDefinition) -> RuleBook:
         rules=tuple(rules),
         asks=frozenset(asked),
         segments=frozenset(code for _kind, rule in written for code in rule.when.segments or ()),
+        tags=frozenset(tag for _kind, rule in written for tag in rule.when.tags or ()),
         # A rule for certain cards is nobody else's business.
         explained=tuple(
             ready for (_kind, rule), ready in zip(written, rules, strict=True) if rule.when.members is None
@@ -251,6 +258,8 @@ def _selective(rule: Rule) -> Iterator[_Keys]:
     yield from _by_dates(when)
     if when.segments is not None:
         yield "segment", frozenset(when.segments)
+    if when.tags is not None:
+        yield "tag", frozenset(when.tags)
     if when.tiers is not None:
         yield "tier", frozenset(when.tiers)
     if when.payment_types is not None:
@@ -325,8 +334,8 @@ def _receipt_keys(kinds: Iterable[str], situation: Situation) -> Iterator[tuple[
     for kind in kinds:
         if kind == "card":
             yield from ((kind, number) for number in facts.cards)
-        elif kind == "segment":
-            yield from ((kind, code) for code in facts.segments)
+        elif kind in {"segment", "tag"}:
+            yield from ((kind, code) for code in (facts.segments if kind == "segment" else facts.tags))
         elif kind == "nth":
             yield kind, facts.purchases + 1
         elif kind == "month of year":

@@ -139,6 +139,17 @@ def _segments(when: RuleConditions) -> Check:
     )
 
 
+def _tags(when: RuleConditions) -> Check:
+    known = frozenset(when.tags or ())
+    return Check(
+        "tags",
+        lambda situation, _line: not known.isdisjoint(situation.facts.tags),
+        # Only those that were asked for: what else staff noted down about a member is not this receipt's business.
+        lambda situation, _line: sorted(known & situation.facts.tags)[:WANTED_MAX],
+        *_listed(when.tags or ()),
+    )
+
+
 def _tenure(when: RuleConditions) -> Check:
     least = when.tenure_days_min or 0
 
@@ -221,6 +232,32 @@ def _unit_price(when: RuleConditions) -> Check:
         wanted,
         of_line=True,
     )
+
+
+def _margin(when: RuleConditions) -> Check:
+    assert when.margin_percent is not None, "only given conditions are made"
+    limits = when.margin_percent
+    least = None if limits.from_ is None else Fraction(limits.from_)
+    below = None if limits.to is None else Fraction(limits.to)
+
+    def holds(_situation: Situation, line: Line) -> bool:
+        margin = margin_percent(line)
+        return margin is not None and (least is None or margin >= least) and (below is None or margin < below)
+
+    def found(_situation: Situation, line: Line) -> str | None:
+        margin = margin_percent(line)
+        return None if margin is None else shortest(margin)
+
+    bounds = {"from": least, "to": below}
+    wanted = {word: shortest(bound) for word, bound in bounds.items() if bound is not None}
+    return Check("margin_percent", holds, found, wanted, of_line=True)
+
+
+def margin_percent(line: Line) -> Fraction | None:
+    """The share of the unit price that is above the product's cost; ``None`` without a known cost or a price."""
+    if line.cost_minor is None or line.unit_price_minor == 0:
+        return None
+    return Fraction(100 * (line.unit_price_minor - line.cost_minor), line.unit_price_minor)
 
 
 def _total(when: RuleConditions) -> Check:
@@ -330,12 +367,14 @@ _MAKERS: Final[dict[str, Callable[[RuleConditions], Check]]] = {
     "members": _members,
     "tiers": _tiers,
     "segments": _segments,
+    "tags": _tags,
     "tenure_days_min": _tenure,
     "birthday_within_days": _birthday,
     "skus": _skus,
     "categories": _categories,
     "quantity_min": _quantity,
     "unit_price_minor": _unit_price,
+    "margin_percent": _margin,
     "weekdays": _weekdays,
     "time": _time,
     "dates": _dates,

@@ -85,7 +85,10 @@ def settle(
         amount if settings.earn_on_points_part else amount - paid_minor
         for amount, paid_minor in zip(discounted, paid, strict=True)
     ]
-    earned, carried, per_line, steps = _earn(settings, earning, terms, facts.carried)
+    if terms.earns:
+        earned, carried, per_line, steps = _earn(settings, earning, terms, facts.carried)
+    else:
+        earned, carried, per_line, steps = 0, facts.carried, [0] * len(earning), []
     total_minor = sum(line.amount_minor for line in receipt.lines)
     discount_minor = total_minor - sum(discounted)
     return Quote(

@@ -20,10 +20,11 @@ NOTHING = Fraction(0)
 TraceStep = Mapping[str, Any]
 """``{"rule", "family", "line", "matched", "effect", "why"}``; ``line`` is None for the whole receipt.
 
-``kind`` says what the step is: ``program`` (base percents), ``outlet``, ``rule``, ``tier`` or ``own`` (rules that
-were looked at, with ``compared``: each condition with what it wants and what it found), ``percent`` (how the
-coefficients made a line's percent), ``cap`` (what ``max_points`` took) and ``rounding``. ``why`` is short English;
-:func:`wallet_server.rules.sentences.sentence` makes a sentence for a reader. Stored for good: it only grows.
+``kind`` says what the step is: ``program`` (base percents), ``validity`` (a short-term program outside its time),
+``outlet``, ``rule``, ``tier`` or ``own`` (rules that were looked at, with ``compared``: each condition with what it
+wants and what it found), ``percent`` (how the coefficients made a line's percent), ``cap`` (what ``max_points``
+took) and ``rounding``. ``why`` is short English; :func:`wallet_server.rules.sentences.sentence` makes a sentence for
+a reader. Stored for good: it only grows.
 """
 
 
@@ -36,6 +37,8 @@ class Line:
     unit_price_minor: int
     sku: str | None = None
     categories: tuple[str, ...] = ()
+    cost_minor: int | None = None
+    """What one unit costs the shop, as the catalog says; only filled in where a rule asks for the margin."""
 
     @property
     def amount_minor(self) -> int:
@@ -67,8 +70,8 @@ class OwnCoefficient:
 class MemberFacts:
     """What the rules may ask of the member, as it was before this receipt.
 
-    ``purchases`` are those recorded before. ``joined_at``, ``birthday``, ``cards`` and ``segments`` are only
-    filled in where a rule of the program asks for them (:attr:`wallet_server.rules.book.RuleBook.asks`).
+    ``purchases`` are those recorded before. ``joined_at``, ``birthday``, ``cards``, ``segments`` and ``tags``
+    are only filled in where a rule of the program asks for them (:attr:`wallet_server.rules.book.RuleBook.asks`).
     """
 
     member_id: UUID
@@ -80,6 +83,7 @@ class MemberFacts:
     birthday: date | None = None
     cards: frozenset[str] = frozenset()
     segments: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
     own: tuple[OwnCoefficient, ...] = ()
 
 
@@ -118,6 +122,8 @@ class Terms:
     caps: tuple[PointsCap, ...] = ()
     receipt_points: int = 0
     trace: tuple[TraceStep, ...] = ()
+    earns: bool = True
+    """False outside the program's validity: nothing at all is earned, and what was carried stays."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,21 @@ def _program(step: Mapping[str, Any], t: Translator, _program: ProgramDefinition
     return t.gettext("Points may pay up to %(percent)s %% of a line.", percent=_number(t, effect["max_percent"]))
 
 
+def _of_validity(step: Mapping[str, Any], t: Translator, _program: ProgramDefinition) -> str:
+    effect = step["effect"]
+    if "starts_at" in effect:
+        return t.gettext("The program begins on %(moment)s: nothing is earned yet.", moment=_moment(effect, t))
+    if "redeem_until" in effect:
+        return t.gettext("The program ended; points could pay until %(moment)s.", moment=_moment(effect, t))
+    return t.gettext("The program ended at %(moment)s: nothing is earned any more.", moment=_moment(effect, t))
+
+
+def _moment(effect: Mapping[str, str], t: Translator) -> str:
+    [text] = effect.values()
+    bound = datetime.fromisoformat(text)
+    return f"{t.date(bound.date())} {bound:%H:%M}"
+
+
 def _outlet(step: Mapping[str, Any], t: Translator, program: ProgramDefinition) -> str:
     return t.gettext(
         "At %(outlet)s points may pay up to %(percent)s %% of a receipt.",
@@ -151,6 +166,7 @@ def _rounding(step: Mapping[str, Any], t: Translator, _program: ProgramDefinitio
 
 _KINDS: Final[Mapping[str, Callable[[Mapping[str, Any], Translator, ProgramDefinition], str]]] = {
     "program": _program,
+    "validity": _of_validity,
     "outlet": _outlet,
     "rule": _rule,
     "tier": _rule,
@@ -166,7 +182,7 @@ def _reason(compared: Mapping[str, Any], t: Translator, program: ProgramDefiniti
     condition, found, held = compared["condition"], compared["found"], compared["held"]
     if condition in {"starts_at", "ends_at"}:
         return "" if held else _validity(compared, t)
-    if condition in {"receipt_total_minor", "unit_price_minor", "quantity_min", "tenure_days_min"}:
+    if condition in {"receipt_total_minor", "unit_price_minor", "margin_percent", "quantity_min", "tenure_days_min"}:
         return _amount(compared, t, program)
     make = _REASONS[condition]
     return make(found, held, t, program)
@@ -191,6 +207,12 @@ def _segments(found: Any, held: bool, t: Translator, program: ProgramDefinition)
         return t.gettext("the member is not in the segment")
     names = {segment.code: segment.name for segment in program.file.segments}
     return t.gettext("in the segment %(segments)s", segments=", ".join(names.get(code, code) for code in found))
+
+
+def _tags(found: Any, held: bool, t: Translator, _program: ProgramDefinition) -> str:
+    if not held:
+        return t.gettext("the member does not have the tag")
+    return t.gettext("the member has the tag %(tags)s", tags=", ".join(found))
 
 
 def _birthday(found: Any, _held: bool, t: Translator, _program: ProgramDefinition) -> str:
@@ -237,6 +259,7 @@ _REASONS: Final[Mapping[str, Callable[[Any, bool, Translator, ProgramDefinition]
     "outlets": _outlets,
     "tiers": _tiers,
     "segments": _segments,
+    "tags": _tags,
     "birthday_within_days": _birthday,
     "skus": _skus,
     "categories": _categories,
@@ -265,6 +288,11 @@ def _amount(compared: Mapping[str, Any], t: Translator, program: ProgramDefiniti
         known = t.gettext("another quantity") if found is None else None
         told = known or t.gettext("quantity %(quantity)s", quantity=_number(t, found))
         wants = t.gettext("at least %(number)s", number=_number(t, wanted))
+    elif condition == "margin_percent":
+        if found is None:
+            return t.gettext("the margin is not known")
+        told = t.gettext("margin %(percent)s %%", percent=_number(t, found))
+        wants = _range({word: f"{_number(t, bound)} %" for word, bound in wanted.items()}, t)
     else:
         told = _money(condition, found, t, program)
         wants = _money_range(wanted, t, program)
@@ -281,7 +309,10 @@ def _money(condition: str, found: Any, t: Translator, program: ProgramDefinition
 
 
 def _money_range(wanted: Mapping[str, int], t: Translator, program: ProgramDefinition) -> str:
-    bounds = {word: t.money(amount, program.currency) for word, amount in wanted.items()}
+    return _range({word: t.money(amount, program.currency) for word, amount in wanted.items()}, t)
+
+
+def _range(bounds: Mapping[str, str], t: Translator) -> str:
     if "to" not in bounds:
         return t.gettext("%(least)s or more", least=bounds["from"])
     if "from" not in bounds:

@@ -26,6 +26,7 @@ from wallet_server.rules.receipt import (
     TraceStep,
 )
 from wallet_server.rules.trace import Story, outlet_step, percent_step
+from wallet_server.rules.validity import Season, season
 
 
 def terms_of(program: ProgramDefinition, receipt: Receipt, facts: MemberFacts) -> Terms:
@@ -39,6 +40,9 @@ def terms_of(program: ProgramDefinition, receipt: Receipt, facts: MemberFacts) -
     if outlet.section.receipt_max_percent is not None:
         limits.append(Fraction(outlet.section.receipt_max_percent))
         trace.append(outlet_step(receipt.outlet, limits[0]))
+    now = season(program.section.validity, receipt.occurred_at, outlet.zone)
+    if now.step is not None:
+        return _terms_outside(program, now, receipt, facts, limits)
     if not book.rules and not facts.own:
         return Terms((book.base,) * len(receipt.lines), tuple(limits), trace=tuple(trace))
 
@@ -61,6 +65,43 @@ def terms_of(program: ProgramDefinition, receipt: Receipt, facts: MemberFacts) -
         # Whole numbers: a file with another number of points for a receipt is refused.
         receipt_points=sum(int(rule.points) for rule in of_receipt if rule.points is not None),
         trace=tuple(trace),
+    )
+
+
+def _terms_outside(
+    program: ProgramDefinition, season: Season, receipt: Receipt, facts: MemberFacts, limits: list[Fraction]
+) -> Terms:
+    """A short-term program outside its time: nothing is earned, and no rule holds but limits on paying."""
+    assert season.step is not None, "the program runs"
+    if not season.pays:
+        closed = LineTerms(earn_percent=NOTHING, redeem_percent=NOTHING, earns=False)
+        return Terms((closed,) * len(receipt.lines), trace=(season.step,), earns=False)
+    book, outlet = rule_book(program), program.outlet(receipt.outlet)
+    situation = situation_of(receipt, facts, outlet.zone)
+    story = Story(situation, receipt.lines)
+    candidates = [*_own_rules(receipt, facts, book), *book.for_receipt(situation)]
+    of_receipt = [rule for rule in candidates if rule.limits_paying and story.matches(rule)]
+    of_lines = [
+        [rule for rule in book.for_line(situation, line) if rule.limits_paying and story.matches(rule, line)]
+        for line in receipt.lines
+    ]
+    return Terms(
+        lines=tuple(
+            LineTerms(NOTHING, choose((*of_receipt, *rules), book.base).redeem_percent, earns=False)
+            for rules in of_lines
+        ),
+        receipt_max_percents=(
+            *limits,
+            *(rule.receipt_max_percent for rule in of_receipt if rule.receipt_max_percent is not None),
+        ),
+        # Nothing of what is told is about earning.
+        trace=(
+            season.step,
+            *(step for step in book.base_steps if step["rule"] != "base_percent"),
+            *(outlet_step(receipt.outlet, limit) for limit in limits),
+            *({**step, "effect": {"redeem": step["effect"]["redeem"]}} for step in story.steps),
+        ),
+        earns=False,
     )
 
 

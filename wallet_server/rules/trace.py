@@ -7,6 +7,7 @@ sentences for people are made of the data by :mod:`wallet_server.rules.sentences
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final
 
@@ -24,12 +25,14 @@ _WORDS: Final[Mapping[str, str]] = {
     "ends_at": "bought",
     "tiers": "tier",
     "segments": "segment",
+    "tags": "tag",
     "tenure_days_min": "days a member",
     "birthday_within_days": "days to the birthday",
     "skus": "product",
     "categories": "category",
     "quantity_min": "quantity",
     "unit_price_minor": "unit price",
+    "margin_percent": "margin percent",
     "weekdays": "bought on",
     "time": "bought at",
     "dates": "bought on",
@@ -142,6 +145,24 @@ def _bounds(condition: str, wanted: Any) -> str:
 def _span(part: Mapping[str, Any]) -> str:
     last = part.get("to", part["from"])
     return str(part["from"]) if last == part["from"] else f"{part['from']} to {last}"
+
+
+def validity_step(bound: str, moment: datetime) -> TraceStep:
+    """A short-term program has not begun, or is over: the bound of its validity that the receipt is outside of."""
+    words = {
+        "starts_at": "the program has not begun",
+        "ends_at": "the program has ended",
+        "redeem_until": "the program is over and points pay no more",
+    }
+    return {
+        "rule": "validity",
+        "kind": "validity",
+        "family": "program",
+        "line": None,
+        "matched": True,
+        "effect": {bound: moment.isoformat()},
+        "why": words[bound],
+    }
 
 
 def percent_step(line: int | None, base: Fraction, choice: Choice, *, others: bool = False) -> TraceStep:

@@ -24,6 +24,7 @@ class Bought:
     price: int
     sku: str | None
     categories: tuple[str, ...]
+    cost: int | None = None
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Somebody:
     birthday: date | None
     card: str
     segments: frozenset[str]
+    tags: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -69,6 +71,13 @@ def number(value: Any) -> Fraction:
 
 def between(limits: Mapping[str, int], amount: int) -> bool:
     return limits.get("from", 0) <= amount and ("to" not in limits or amount < limits["to"])
+
+
+def margin_between(limits: Mapping[str, Any], line: Bought) -> bool:
+    if line.cost is None or not line.price:
+        return False
+    margin = (1 - Fraction(line.cost, line.price)) * 100
+    return margin >= number(limits.get("from", "-1000000")) and ("to" not in limits or margin < number(limits["to"]))
 
 
 def holds(rule: Rule, ticket: Ticket, line: Bought | None, member: Somebody) -> bool:
@@ -97,6 +106,7 @@ def holds(rule: Rule, ticket: Ticket, line: Bought | None, member: Somebody) -> 
         "members": lambda wanted: member.card in wanted,
         "tiers": lambda wanted: member.tier in wanted,
         "segments": lambda wanted: any(code in member.segments for code in wanted),
+        "tags": lambda wanted: any(tag in member.tags for tag in wanted),
         "tenure_days_min": lambda wanted: (
             (local.date() - member.joined_at.astimezone(local.tzinfo).date()).days >= wanted
         ),
@@ -110,6 +120,7 @@ def holds(rule: Rule, ticket: Ticket, line: Bought | None, member: Somebody) -> 
         "categories": lambda wanted: any(code in wanted for code in line.categories),
         "quantity_min": lambda wanted: line.quantity >= number(wanted),
         "unit_price_minor": lambda wanted: between(wanted, line.price),
+        "margin_percent": lambda wanted: margin_between(wanted, line),
         "weekdays": lambda wanted: DAYS[day.weekday()] in wanted,
         "time": lambda _wanted: True,
         "dates": lambda wanted: any(in_dates(part, day) for part in wanted),
@@ -194,7 +205,17 @@ def quote(
     member: Somebody,
     wanted: int | str,
     outlet_limit: Fraction | None = None,
+    validity: Mapping[str, str] | None = None,
 ) -> Answer:
+    brings = pays = True
+    for key, text in (validity or {}).items():
+        bound = datetime.fromisoformat(text)
+        now = ticket.at if bound.tzinfo else ticket.at.astimezone(ZoneInfo(ticket.zone)).replace(tzinfo=None)
+        brings = brings and (now >= bound if key == "starts_at" else now < bound or key == "redeem_until")
+        pays = pays and (now < bound or key == "starts_at" or (key == "ends_at" and "redeem_until" in (validity or {})))
+    if not brings:
+        # Of the rules, what limits paying is left.
+        rules = [{**rule, "earn": {}} for rule in rules if "redeem" in rule]
     value, base = points["point_value_minor"], number(points["base_percent"])
     by_line = [
         [rule for rule in rules if holds(rule, ticket, line if rule["family"] == "product" else None, member)]
@@ -212,6 +233,9 @@ def quote(
     limits = [math.floor(amount * share / 100) for amount, share in zip(amounts, redeem, strict=True)]
     shares = [number(v) for _r, v in effect(of_receipt, "receipt_max_percent", "redeem")]
     shares += [] if outlet_limit is None else [outlet_limit]
+    if not pays:
+        redeem = [Fraction(0) for _line in redeem]
+        limits = [0 for _line in limits]
     payable = min([sum(limits), *(math.floor(sum(amounts) * share / 100) for share in shares)])
     redeemable = min(payable // value, member.spendable)
     if redeemable < points["min_points"]:
@@ -241,6 +265,17 @@ def quote(
                     exact[i] = exact[i] * rule["earn"]["max_points"] / together
     carry = points["carry_fraction"]
     total = sum(exact, Fraction(0)) + (member.carried if carry else 0)
+    if not brings:
+        return Answer(
+            discounts=discounts,
+            percents=[Fraction(0) for _line in ticket.lines],
+            redeem=redeem,
+            redeemable=redeemable,
+            paid=paid,
+            points=[0 for _line in ticket.lines],
+            of_receipt=0,
+            carried=member.carried,
+        )
     earned = {"down": math.floor, "half_up": half_up, "up": math.ceil}[points["rounding"]](total)
     earning_lines = [not effect(found, "none") for found in by_line]
     # "The line earns nothing, and nothing can change that": the remainder neither, if there is another line.

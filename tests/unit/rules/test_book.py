@@ -147,9 +147,10 @@ def test_a_version_is_compiled_once() -> None:
 
 
 def test_what_the_member_has_to_be_asked_is_known_beforehand() -> None:
-    when = {"tenure_days_min": 3, "segments": ["s"]}
+    when = {"tenure_days_min": 3, "segments": ["s"], "tags": ["vip"]}
     rule = {"name": "r", "family": "customer", "when": when, "earn": {"multiply": 2}}
     program = definition(rules=[rule], segments=[{"code": "s", "name": "S", "when": {}}])
-    assert rule_book(program).asks == {"tenure_days_min", "segments"}
+    assert rule_book(program).asks == {"tenure_days_min", "segments", "tags"}
+    assert rule_book(program).tags == {"vip"}
     assert rule_book(program).segments == {"s"}
     assert rule_book(definition()).asks == frozenset()

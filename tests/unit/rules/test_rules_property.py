@@ -10,6 +10,7 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.factories import CAFE
 from tests.unit.rules import naive
 from tests.unit.rules.programs import definition
 from wallet_server.rules.engine import Line, MemberFacts, Receipt, quote
@@ -45,6 +46,7 @@ CONDITIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "members": subset(CARDS),
         "tiers": subset(["base", "silver"]),
         "segments": subset(["quiet", "loyal"]),
+        "tags": subset(["vip", "press"]),
         "tenure_days_min": st.sampled_from([1, 2, 30]),
         "birthday_within_days": st.sampled_from([0, 1, 7]),
     },
@@ -53,6 +55,9 @@ CONDITIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "categories": subset(["coffee", "drinks", "food", "cake", "new"]),
         "quantity_min": st.sampled_from(["0.5", "1", "2", "2.001"]),
         "unit_price_minor": limits(AMOUNT),
+        "margin_percent": st.sampled_from(
+            [{"from": "40"}, {"to": "40"}, {"from": "-50", "to": "0"}, {"from": "0", "to": "33.4"}]
+        ),
     },
     "behavior": {
         "weekdays": subset(naive.DAYS),
@@ -108,12 +113,24 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
     return rule
 
 
+@st.composite
+def validities(draw: st.DrawFn) -> dict[str, str]:
+    days = sorted(draw(st.lists(DAY, min_size=3, max_size=3, unique=True)))
+    offset = draw(st.sampled_from(["", "+01:00"]))
+    every = dict(zip(("starts_at", "ends_at", "redeem_until"), days, strict=True))
+    names = draw(
+        st.sampled_from([("starts_at",), ("ends_at",), ("ends_at", "redeem_until"), ("starts_at", "ends_at"), every])
+    )
+    return {name: f"{every[name]}T12:00:00{offset}" for name in names}
+
+
 LINE = st.builds(
     naive.Bought,
     quantity=st.sampled_from(["1", "1", "2", "0.5", "2.001", "1.333"]).map(Fraction),
     price=AMOUNT | st.integers(0, 100_000),
     sku=st.sampled_from([None, "a", "b", "c"]),
     categories=st.sampled_from([(), *CATEGORIES.values()]),
+    cost=st.sampled_from([None, None, 0, 600, 3000, 5000, 7500]),
 )
 MOMENT = st.integers(0, 11 * 24 * 60).map(lambda minutes: START + timedelta(minutes=minutes)) | st.sampled_from(
     # Around local midnights and the ends of windows, in Skopje and in New York, and around leap days.
@@ -146,6 +163,7 @@ MOMENT = st.integers(0, 11 * 24 * 60).map(lambda minutes: START + timedelta(minu
         birthday=st.none() | st.sampled_from([date(2000, 2, 29), date(1990, 11, 24), date(1990, 12, 31)]),
         card=st.sampled_from(CARDS),
         segments=st.frozensets(st.sampled_from(["quiet", "loyal"])),
+        tags=st.frozensets(st.sampled_from(["vip", "press", "other"])),
     ),
     points=st.fixed_dictionaries(
         {
@@ -161,15 +179,17 @@ MOMENT = st.integers(0, 11 * 24 * 60).map(lambda minutes: START + timedelta(minu
     tier_effects=st.none() | EARN.filter(lambda earn: "fixed_points" not in earn),
     outlet_limit=st.none() | st.sampled_from(["40", "80"]),
     wanted=st.just("max") | st.integers(0, 3000),
+    validity=st.none() | validities(),
 )
 def test_the_engine_says_what_the_page_says(
-    written, lines, outlet, at, payment, member, points, tier_effects, outlet_limit, wanted
+    written, lines, outlet, at, payment, member, points, tier_effects, outlet_limit, wanted, validity
 ) -> None:
     named = [{"name": f"rule {place}", **rule} for place, rule in enumerate(written)]
     silver = {"code": "silver", "name": "Silver", "reach": {"any": [{"purchases": 9}]}}
     program = definition(
         points,
         rules=named,
+        program={**CAFE["program"], "points": points, **({"validity": validity} if validity else {})},
         outlets=[
             {
                 "code": code,
@@ -193,13 +213,14 @@ def test_the_engine_says_what_the_page_says(
         member,
         wanted,
         None if outlet_limit is None else Fraction(outlet_limit),
+        validity,
     )
     receipt = Receipt(
         outlet,
         # A till may send any offset.
         at if payment is None else at.astimezone(timezone(timedelta(hours=-9))),
         tuple(
-            Line(place, int(line.quantity * 1000), line.price, line.sku, line.categories)
+            Line(place, int(line.quantity * 1000), line.price, line.sku, line.categories, line.cost)
             for place, line in enumerate(lines, start=1)
         ),
         payment,
@@ -214,6 +235,7 @@ def test_the_engine_says_what_the_page_says(
         member.birthday,
         frozenset({member.card}),
         member.segments,
+        member.tags,
     )
     points_wanted = wanted if wanted == "max" else min(wanted, expected.redeemable)
     if points_wanted != "max" and points_wanted < points["min_points"]:
@@ -230,6 +252,8 @@ def test_the_engine_says_what_the_page_says(
     assert made.points_earned == sum(expected.points) + expected.of_receipt
     assert made.carried == expected.carried
     assert made.money_due_minor == made.total_minor - made.discount_minor - sum(expected.paid)
+    running = all(step["kind"] != "validity" for step in made.trace)
+    assert (made.carried, made.points_earned) == (member.carried, 0) or running
     # The trace names exactly the rules that hold, each once for the receipt or for its line.
     told = {(step["rule"], step["line"]) for step in made.trace if step["kind"] == "rule" and step["matched"]}
     assert told == {
@@ -237,4 +261,5 @@ def test_the_engine_says_what_the_page_says(
         for rule in named
         for place, line in enumerate(lines, start=1)
         if naive.holds(rule, ticket, line, member)
+        and (running or ("redeem" in rule and any(step["rule"] == "base_redeem_percent" for step in made.trace)))
     }

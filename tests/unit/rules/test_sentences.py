@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 
+from tests.factories import CAFE
 from tests.unit.rules.programs import definition
 from tests.unit.rules.test_rules_property import rules as random_rules
 from wallet_server.i18n import LANGUAGES, translator
@@ -20,7 +21,7 @@ from wallet_server.rules.receipt import OwnCoefficient
 from wallet_server.rules.sentences import sentence
 
 TUESDAY = datetime(2026, 11, 24, 14, 59, tzinfo=UTC)
-LINE = Line(1, 1000, 100_000, sku="cappuccino", categories=("coffee", "drinks"))
+LINE = Line(1, 1000, 100_000, sku="cappuccino", categories=("coffee", "drinks"), cost_minor=40_000)
 SEGMENTS = [{"code": code, "name": code.title(), "when": {}} for code in ("quiet", "loyal")]
 
 
@@ -78,6 +79,7 @@ def test_why_monday_did_not_count_on_tuesday(language: str, said: str) -> None:
         ({**behavior(), "ends_at": "2026-11-01T00:00:00"}, "Rule did not apply: it ended at Nov 1, 2026 00:00."),
         (customer(tiers=["silver"]), "Rule did not apply: the tier is Member."),
         (customer(segments=["quiet"]), "Rule did not apply: the member is not in the segment."),
+        (customer(tags=["vip"]), "Rule did not apply: the member does not have the tag."),
         (customer(tenure_days_min=30), "Rule did not apply: a member for 24 days, not at least 30."),
         (customer(birthday_within_days=1), "Rule did not apply: the birthday is 2 days away."),
         (product(skus=["burger"]), "Rule did not apply: product cappuccino."),
@@ -87,6 +89,11 @@ def test_why_monday_did_not_count_on_tuesday(language: str, said: str) -> None:
             product(unit_price_minor={"from": 1, "to": 5000}),
             "Rule did not apply: price MKD 1,000.00, not from MKD 0.01 to less than MKD 50.00.",
         ),
+        (
+            product(margin_percent={"from": "12.5", "to": 40}),
+            "Line 1: Rule did not apply: margin 60 %, not from 12.5 % to less than 40 %.",
+        ),
+        (product(margin_percent={"to": 0}), "Line 1: Rule did not apply: margin 60 %, not less than 0 %."),
     ],
 )
 def test_each_condition_says_what_was_found(rule: dict[str, Any], said: str) -> None:
@@ -111,12 +118,19 @@ def test_each_condition_says_what_was_found(rule: dict[str, Any], said: str) -> 
             "Rule: 10 % off the price; points pay at most 50 % of the receipt.",
         ),
         (customer(segments=["quiet", "loyal"]), "Rule: points × 2 (in the segment Quiet)."),
+        (customer(tags=["vip", "press"]), "Rule: points × 2 (the member has the tag press)."),
+        (product(margin_percent={"from": 60}), "Line 1: Rule: points × 2 (margin 60 %)."),
         (customer(members=["7"]), "Rule: points × 2 (this member)."),
         (customer(birthday_within_days=0), "Rule: points × 2 (it is the birthday)."),
     ],
 )
 def test_each_effect_says_what_it_does(rule: dict[str, Any], said: str) -> None:
-    facts = {"segments": frozenset({"quiet"}), "cards": frozenset({"7"}), "birthday": TUESDAY.date()}
+    facts = {
+        "segments": frozenset({"quiet"}),
+        "tags": frozenset({"press"}),
+        "cards": frozenset({"7"}),
+        "birthday": TUESDAY.date(),
+    }
     assert told(rule, **facts) == [said]
 
 
@@ -129,6 +143,31 @@ def test_the_steps_around_the_rules_are_told_too() -> None:
     assert told(customer(), kind="percent") == ["Each line earns 1 % × 2 = 2 %."]
     assert told(product(), kind="percent", language="ru") == ["Строка 1: приносит 1 % × 2 = 2 %."]
     assert told({"family": "customer", "earn": {"none": True}}, kind="percent") == ["Each line earns nothing."]
+
+
+@pytest.mark.parametrize(
+    ("validity", "language", "said"),
+    [
+        ({"starts_at": "2026-12-01T00:00:00"}, "en", "The program begins on Dec 1, 2026 00:00: nothing is earned yet."),
+        (
+            {"ends_at": "2026-11-24T15:00:00", "redeem_until": "2026-12-31T00:00:00"},
+            "en",
+            "The program ended at Nov 24, 2026 15:00: nothing is earned any more.",
+        ),
+        ({"ends_at": "2026-11-24T15:00:00"}, "en", "The program ended; points could pay until Nov 24, 2026 15:00."),
+        (
+            {"ends_at": "2026-11-01T00:00:00+01:00", "redeem_until": "2026-11-20T00:00:00+01:00"},
+            "en",
+            "The program ended; points could pay until Nov 20, 2026 00:00.",
+        ),
+    ],
+)
+def test_a_program_outside_its_time_says_so(validity: dict[str, str], language: str, said: str) -> None:
+    program = definition(program={**CAFE["program"], "validity": validity}, rules=[{"name": "Rule", **customer()}])
+    made = quote(program, Receipt("A", TUESDAY, (LINE,)), MemberFacts(UUID(int=1), 100))
+    steps = [step for step in made.trace if step["kind"] == "validity"]
+    assert [plain(sentence(step, translator(language), program)) for step in steps] == [said]
+    assert made.points_earned == 0
 
 
 def test_a_members_own_percent_and_a_tier_are_named() -> None:
