@@ -15,12 +15,21 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
 from wallet_server.db import insert_rows, new_id
 from wallet_server.errors import DomainError
 from wallet_server.ledger.models import Allocation, Entry, Lot, Posting
-from wallet_server.ledger.postings import MEMBER_ACCOUNTS, Balance, Movement, OpenLot, release, take
+from wallet_server.ledger.postings import (
+    MEMBER_ACCOUNTS,
+    Balance,
+    LotShares,
+    Movement,
+    OpenLot,
+    pay_debt,
+    release,
+    take,
+)
 from wallet_server.ledger.queries import BALANCE, balance_of_row, select_balances
 
 LOT: sa.Table = Lot.__table__  # type: ignore[attr-defined]
@@ -46,38 +55,59 @@ class _Book:
     program_id: UUID
     now: datetime
     balances: dict[UUID, Balance]
-    lots: dict[UUID, list[OpenLot]]
+    lots: dict[UUID, dict[UUID, OpenLot]]
+    """Lots by member and id, where they have to be known: of members who spend, or owe."""
     postings: list[dict[str, Any]] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
     new_lots: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     taken: dict[UUID, int] = field(default_factory=lambda: defaultdict(int))
+    held: dict[UUID, int] = field(default_factory=lambda: defaultdict(int))
     allocations: list[dict[str, Any]] = field(default_factory=list)
     released: list[UUID] = field(default_factory=list)
 
     def add(self, movement: Movement) -> None:
         member_id = movement.member_id
+        self._write_entries(movement)
+        known = self.lots.get(member_id, {})
+        if movement.lot is not None:
+            self._open_lot(movement)
+        if movement.releases is not None:
+            self.released.append(movement.releases)
+            if movement.releases in known:
+                known[movement.releases] = replace(known[movement.releases], released=True)
+        takes = movement.takes or (take(known.values(), movement.debit) if movement.debit else ())
+        self._allocate(movement, takes)
+        self._hold(movement)
         balance = self.balances[member_id]
+        if balance.owed and balance.spendable and movement.kind != "debt":
+            self.add(pay_debt(movement, balance))
+
+    def _write_entries(self, movement: Movement) -> None:
+        balance = self.balances[movement.member_id]
         self.postings.append(
             {
                 "id": movement.id,
                 "program_id": self.program_id,
-                "member_id": member_id,
+                "member_id": movement.member_id,
                 "kind": movement.kind,
                 "purchase_id": movement.purchase_id,
+                "outlet_id": movement.outlet_id,
                 "reason": movement.reason,
                 "occurred_at": movement.occurred_at,
                 "recorded_at": self.now,
-                "reverses_id": None,
+                "reverses_id": movement.corrects,
             }
         )
         for account, points in movement.entries:
             sequence = balance_after = None
             if account in MEMBER_ACCOUNTS:
-                sequence, balance_after = balance.sequence + 1, getattr(balance, account) + points
+                # A debt grows by negative entries, and a balance says how much of it there is.
+                change = -points if account == "owed" else points
+                sequence, balance_after = balance.sequence + 1, getattr(balance, account) + change
                 if balance_after < 0:
                     raise DomainError(
                         "insufficient_points",
-                        f"the card has {getattr(balance, account)} points and {-points} were asked for",
+                        f"the card has {getattr(balance, account)} points and {abs(points)} were asked for",
                         status=409,
                         spendable=balance.spendable,
                     )
@@ -87,20 +117,14 @@ class _Book:
                     "id": new_id(),
                     "program_id": self.program_id,
                     "posting_id": movement.id,
-                    "member_id": member_id,
+                    "member_id": movement.member_id,
                     "account": account,
                     "points": points,
                     "sequence": sequence,
                     "balance_after": balance_after,
                 }
             )
-        self.balances[member_id] = balance
-        if movement.lot is not None:
-            self._open_lot(movement)
-        if movement.debit:
-            self._take(movement)
-        if movement.releases is not None:
-            self.released.append(movement.releases)
+        self.balances[movement.member_id] = balance
 
     def _open_lot(self, movement: Movement) -> None:
         lot = movement.lot
@@ -112,16 +136,18 @@ class _Book:
             "posting_id": movement.id,
             "points": lot.points,
             "remaining": lot.points,
+            "held": 0,
+            "outlet_id": lot.outlet_id,
             "spendable_at": lot.spendable_at,
             "expires_at": lot.expires_at,
             "released": lot.released,
         }
-        if lot.released and movement.member_id in self.lots:
-            self.lots[movement.member_id].append(OpenLot(lot.id, lot.points, lot.expires_at))
+        if movement.member_id in self.lots:
+            self.lots[movement.member_id][lot.id] = OpenLot(lot.id, lot.points, lot.expires_at, 0, lot.released)
 
-    def _take(self, movement: Movement) -> None:
-        taken, self.lots[movement.member_id] = take(self.lots[movement.member_id], movement.debit)
-        for lot_id, points in taken:
+    def _allocate(self, movement: Movement, takes: LotShares) -> None:
+        known = self.lots.get(movement.member_id, {})
+        for lot_id, points in takes:
             self.allocations.append(
                 {
                     "id": new_id(),
@@ -135,6 +161,18 @@ class _Book:
                 self.new_lots[lot_id]["remaining"] -= points
             else:
                 self.taken[lot_id] += points
+            if lot_id in known:
+                known[lot_id] = replace(known[lot_id], remaining=known[lot_id].remaining - points)
+
+    def _hold(self, movement: Movement) -> None:
+        known = self.lots.get(movement.member_id, {})
+        for lot_id, points in movement.holds:
+            if lot_id in self.new_lots:
+                self.new_lots[lot_id]["held"] += points
+            else:
+                self.held[lot_id] += points
+            if lot_id in known:
+                known[lot_id] = replace(known[lot_id], held=known[lot_id].held + points)
 
 
 def post(
@@ -151,14 +189,16 @@ def post(
     ``balances`` are those that the caller has locked in this transaction; without them they are locked here.
     ``carried`` are fractions of a point to keep for members.
 
+    A member's debt is paid as soon as points become spendable, by a movement of its own after the one that
+    made them so.
+
     Raises ``DomainError(insufficient_points)``, having written nothing, if an account would go below zero.
     """
     carried = carried or {}
     member_ids = {movement.member_id for movement in movements} | set(carried)
     before = dict(lock_balances(session, member_ids) if balances is None else balances)
     assert member_ids <= set(before), "a member without a balance row: enrolment makes it"
-    debited = {movement.member_id for movement in movements if movement.debit}
-    book = _Book(program_id, now, dict(before), _open_lots(session, debited))
+    book = _Book(program_id, now, dict(before), _lots_to_know(session, movements, before))
     for movement in movements:
         book.add(movement)
     for member_id, fraction in carried.items():
@@ -169,7 +209,7 @@ def post(
     insert_rows(session, Entry, book.entries)
     insert_rows(session, Lot, list(book.new_lots.values()))
     insert_rows(session, Allocation, book.allocations)
-    _take_from_lots(session, book.taken)
+    _change_lots(session, book.taken, book.held)
     if book.released:
         session.connection().execute(
             sa.update(LOT).where(LOT.c.id == sa.bindparam("lot_id")).values(released=True),
@@ -179,25 +219,50 @@ def post(
     return {member_id: book.balances[member_id] for member_id in member_ids}
 
 
-def _open_lots(session: Session, member_ids: Collection[UUID]) -> dict[UUID, list[OpenLot]]:
-    lots: dict[UUID, list[OpenLot]] = {member_id: [] for member_id in member_ids}
+def _lots_to_know(
+    session: Session, movements: Sequence[Movement], before: Mapping[UUID, Balance]
+) -> dict[UUID, dict[UUID, OpenLot]]:
+    """The lots of those members out of whose lots something may have to be chosen."""
+    member_ids = {movement.member_id for movement in movements if movement.debit}
+    member_ids |= {movement.member_id for movement in movements if before[movement.member_id].owed}
+    member_ids |= {movement.member_id for movement in movements if "owed" in dict(movement.entries)}
+    # A lot that was emptied may get points back, and be asked for them again.
+    named = {lot_id for movement in movements for lot_id, _points in movement.takes if movement.member_id in member_ids}
+    return open_lots(session, member_ids, also=named)
+
+
+def open_lots(
+    session: Session, member_ids: Collection[UUID], *, also: Collection[UUID] = ()
+) -> dict[UUID, dict[UUID, OpenLot]]:
+    """Lots by member and id: those with points left, pending ones too, and those in ``also``.
+
+    To be read after :func:`lock_balances`.
+    """
+    lots: dict[UUID, dict[UUID, OpenLot]] = {member_id: {} for member_id in member_ids}
     if member_ids:
-        statement = select(Lot.member_id, Lot.id, Lot.remaining, Lot.expires_at).where(
-            col(Lot.member_id).in_(member_ids), col(Lot.remaining) > 0, col(Lot.released)
+        columns = (Lot.member_id, Lot.id, Lot.remaining, Lot.expires_at, Lot.held, Lot.released)
+        wanted = col(Lot.remaining) > 0
+        statement = sa.select(*(col(column) for column in columns)).where(
+            col(Lot.member_id).in_(member_ids), sa.or_(wanted, col(Lot.id).in_(also)) if also else wanted
         )
         for row in session.execute(statement):
-            lots[row.member_id].append(OpenLot(row.id, row.remaining, row.expires_at))
+            lots[row.member_id][row.id] = OpenLot(row.id, row.remaining, row.expires_at, row.held, row.released)
     return lots
 
 
-def _take_from_lots(session: Session, taken: Mapping[UUID, int]) -> None:
-    if not taken:
+def _change_lots(session: Session, taken: Mapping[UUID, int], held: Mapping[UUID, int]) -> None:
+    changes = [
+        {"lot_id": lot_id, "taken": taken.get(lot_id, 0), "more_held": held.get(lot_id, 0)}
+        for lot_id in sorted({*taken, *held})
+        if taken.get(lot_id, 0) or held.get(lot_id, 0)
+    ]
+    if not changes:
         return
     session.connection().execute(
         sa.update(LOT)
         .where(LOT.c.id == sa.bindparam("lot_id"))
-        .values(remaining=LOT.c.remaining - sa.bindparam("taken")),
-        [{"lot_id": lot_id, "taken": points} for lot_id, points in taken.items()],
+        .values(remaining=LOT.c.remaining - sa.bindparam("taken"), held=LOT.c.held + sa.bindparam("more_held")),
+        changes,
     )
 
 

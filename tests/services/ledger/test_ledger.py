@@ -60,9 +60,14 @@ def test_lots_of_one_expiry_are_taken_in_the_order_of_their_ids() -> None:
     old, new = OpenLot(UUID(int=1), 5, NOW), OpenLot(UUID(int=2), 5, NOW)
     never = OpenLot(UUID(int=0), 5, None)
     assert spending_order([never, new, old]) == [old, new, never]
-    taken, left = take([never, new, old], 7)
-    assert taken == [(old.id, 5), (new.id, 2)]
-    assert left == [OpenLot(new.id, 3, NOW), never]
+    assert take([never, new, old], 7) == ((old.id, 5), (new.id, 2))
+
+
+def test_what_is_held_or_pending_is_not_taken() -> None:
+    held, pending = OpenLot(UUID(int=1), 5, NOW, held=3), OpenLot(UUID(int=2), 5, NOW, released=False)
+    assert take([held, pending, OpenLot(UUID(int=3), 5, None)], 4) == ((held.id, 2), (UUID(int=3), 2))
+    with pytest.raises(AssertionError):
+        take([held, pending], 3)
 
 
 def test_more_than_the_balance_is_refused_and_nothing_is_written(shop: Shop) -> None:
