@@ -94,6 +94,10 @@ class Translator:
         """Days from ``first`` to ``last``, both included, without the year: “16 – 22 Nov”."""
         return str(format_interval(first, last, "MMMd", locale=self.locale))
 
+    def month_day(self, day: dt.date) -> str:
+        """A day without its year: “8 March”."""
+        return str(format_skeleton("MMMMd", day, locale=self.locale))
+
     def month(self, day: dt.date) -> str:
         """The month that a day is in: “November 2026”."""
         return str(format_skeleton("yMMMM", day, locale=self.locale))

@@ -16,6 +16,7 @@ from wallet_server.programs.file import (
     ProgramSection,
 )
 from wallet_server.programs.points import PointsSettings
+from wallet_server.programs.rule import Rule
 from wallet_server.programs.tiers import TierLevel
 
 
@@ -101,6 +102,10 @@ class ProgramDefinition:
         """A tier level of this version; ``None`` for one that only history still names."""
         return self._levels.get(code)
 
+    def rule(self, name: str) -> Rule | None:
+        """A rule of this version; ``None`` for one that only history still names."""
+        return self._rules.get(name)
+
     @property
     def first_level(self) -> TierLevel | None:
         """The level that everybody holds; ``None`` in a program without tiers."""
@@ -126,3 +131,7 @@ class ProgramDefinition:
     @cached_property
     def _levels(self) -> dict[str, TierLevel]:
         return {level.code: level for level in self.file.tiers.levels}
+
+    @cached_property
+    def _rules(self) -> dict[str, Rule]:
+        return {rule.name: rule for rule in self.file.rules}

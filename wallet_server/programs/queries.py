@@ -189,6 +189,20 @@ def product_names(session: Session, skus: Collection[str]) -> dict[str, dict[str
     return found
 
 
+def category_names(session: Session, codes: Collection[str]) -> dict[str, dict[str, str]]:
+    """Names by language of each category that the catalog knows and that has a name."""
+    found: dict[str, dict[str, str]] = {}
+    for part in parts(codes):
+        rows = session.exec(select(Category.code, Category.name).where(col(Category.code).in_(part)))
+        found.update({code: dict(name) for code, name in rows if name})
+    return found
+
+
+def categories(session: Session, *, limit: int = 200) -> Sequence[Category]:
+    """Categories of the catalog by code, at most ``limit``."""
+    return session.exec(select(Category).order_by(col(Category.code)).limit(limit)).all()
+
+
 def products(session: Session, *, skus: Collection[str] | None = None, limit: int = 200) -> Sequence[Product]:
     """Products of the catalog with their prices, category by category, at most ``limit``; only ``skus`` if given."""
     statement = select(Product).order_by(col(Product.category_code), col(Product.sku)).limit(limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -119,3 +120,11 @@ def lines_of_purchase(session: Session, purchase_id: UUID) -> Sequence[PurchaseL
 def trace_of_purchase(session: Session, purchase_id: UUID) -> PurchaseTrace | None:
     """Why a purchase earned and paid what it did."""
     return session.exec(select(PurchaseTrace).where(PurchaseTrace.purchase_id == purchase_id)).one_or_none()
+
+
+def traces_of_purchases(session: Session, purchase_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """The traces of several purchases as they were stored; one that has none is missing."""
+    statement = select(PurchaseTrace.purchase_id, PurchaseTrace.trace).where(
+        col(PurchaseTrace.purchase_id).in_(set(purchase_ids))
+    )
+    return {purchase_id: trace for purchase_id, trace in session.exec(statement)} if purchase_ids else {}

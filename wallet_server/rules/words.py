@@ -178,7 +178,8 @@ def _price(limits: Any, t: Translator, program: ProgramDefinition, _names: Names
 
 
 def _margin(limits: Any, t: Translator, _program: ProgramDefinition, _names: Names) -> str:
-    bounds = {word: f"{t.number(bound)} %" for word, bound in limits.model_dump(by_alias=True, exclude_none=True).items()}
+    given = limits.model_dump(by_alias=True, exclude_none=True)
+    bounds = {word: f"{t.number(bound)} %" for word, bound in given.items()}
     return t.gettext("margin %(range)s", range=range_words(bounds, t))
 
 
@@ -258,7 +259,7 @@ def _month_day(text: str, t: Translator) -> str:
 
 def moment_words(moment: datetime, t: Translator) -> str:
     """A bound of a validity as it is written in the file: local to the outlet, or with its own offset."""
-    return f"{t.date(moment.date())} {moment:%H:%M}{'' if moment.tzinfo is None else f' (UTC{moment:%:z})'}"
+    return f"{t.date(moment.date())} {moment:%H:%M}{'' if moment.tzinfo is None else f' (UTC{moment:%z})'}"
 
 
 def listed(texts: Iterable[str], t: Translator) -> str:
@@ -298,4 +299,3 @@ def mentioned(rules: Iterable[Rule]) -> tuple[set[str], set[str]]:
         skus.update((rule.when.skus or ())[:NAMED_MAX])
         categories.update((rule.when.categories or ())[:NAMED_MAX])
     return skus, categories
-

@@ -66,18 +66,18 @@ def test_why_monday_did_not_count_on_tuesday(language: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (behavior(time={"from": "16:00", "to": "18:00"}), "Rule did not apply: bought at 15:59."),
+        (behavior(time={"from": "16:00", "to": "18:00"}), "Rule did not apply: bought at 15:59, not 16:00–18:00."),
         (behavior(dates=[{"from": "2026-03-08"}]), "Rule did not apply: bought on Nov 24, 2026."),
         (
             behavior(receipt_total_minor={"from": 200_000}),
             "Rule did not apply: the receipt comes to MKD 1,000.00, not MKD 2,000.00 or more.",
         ),
-        (behavior(nth_purchase=10), "Rule did not apply: purchase number 1."),
-        (behavior(payment_types=["card"]), "Rule did not apply: paid by cash."),
-        ({**behavior(), "outlets": ["B"]}, "Rule did not apply: bought at Restaurant A."),
+        (behavior(nth_purchase=10), "Rule did not apply: purchase number 1, not 10."),
+        (behavior(payment_types=["card"]), "Rule did not apply: paid by cash, not card."),
+        ({**behavior(), "outlets": ["B"]}, "Rule did not apply: bought at Restaurant A, not Restaurant B."),
         ({**behavior(), "starts_at": "2027-01-01T00:00:00"}, "Rule did not apply: it holds from Jan 1, 2027 00:00."),
         ({**behavior(), "ends_at": "2026-11-01T00:00:00"}, "Rule did not apply: it ended at Nov 1, 2026 00:00."),
-        (customer(tiers=["silver"]), "Rule did not apply: the tier is Member."),
+        (customer(tiers=["silver"]), "Rule did not apply: the tier is Member, not Silver."),
         (customer(segments=["quiet"]), "Rule did not apply: the member is not in the segment."),
         (customer(tags=["vip"]), "Rule did not apply: the member does not have the tag."),
         (customer(tenure_days_min=30), "Rule did not apply: a member for 24 days, not at least 30."),
