@@ -20,12 +20,14 @@ from wallet_server.db import ALL_PROGRAMS, Scope, reading
 from wallet_server.issuance import invariants as issuance
 from wallet_server.ledger import invariants as ledger
 from wallet_server.ledger.invariants import Violation
+from wallet_server.partners import invariants as partners
 from wallet_server.programs.queries import load_program
 from wallet_server.purchases import invariants as purchases
 
 CheckFunction = Callable[[Session], list[Violation]]
 CHECKS: Sequence[CheckFunction] = (
     *ledger.CHECKS,
+    *partners.CHECKS,
     *purchases.CHECKS,
     *challenges.CHECKS,
     *campaigns.CHECKS,

@@ -30,7 +30,7 @@ class SettlementLine(ProgramOwned, table=True):
     id: UUID = Field(default_factory=new_id, primary_key=True)
     member_id: UUID
     posting_id: UUID
-    business_date: date = Field(description="Local day at the outlet that honoured the points.")
+    business_date: date = Field(description="Of the recording, local to the outlet that honoured the points.")
     issuer: str = Field(max_length=120)
     honourer: str = Field(max_length=120)
     points: int = Field(sa_type=sa.BigInteger)
