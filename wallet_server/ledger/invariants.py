@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
 from wallet_server.db import ALL_PROGRAMS
-from wallet_server.ledger.models import Allocation, Entry, Lot, MemberBalance, Posting
-from wallet_server.ledger.postings import MEMBER_ACCOUNTS
+from wallet_server.ledger.models import Adjustment, Allocation, Entry, Hold, HoldLot, Lot, MemberBalance, Posting
+from wallet_server.ledger.postings import LOT_ACCOUNTS, MEMBER_ACCOUNTS
 from wallet_server.members.models import Member
 
 VIOLATIONS_MAX: Final = 100
@@ -61,6 +61,10 @@ def violations(
 
 BALANCE, ENTRY, POSTING = table(MemberBalance), table(Entry), table(Posting)
 LOT, ALLOCATION = table(Lot), table(Allocation)
+HOLD, HOLD_LOT, ADJUSTMENT = table(Hold), table(HoldLot), table(Adjustment)
+
+KEPT = sa.case((ENTRY.c.account == "owed", -ENTRY.c.points), else_=ENTRY.c.points)
+"""An entry as its balance counts it: a debt grows by negative entries."""
 
 
 def _sum(column: sa.ColumnElement[Any], **when: Any) -> sa.ColumnElement[int]:
@@ -74,7 +78,7 @@ def balances_are_sums_of_entries(session: Session) -> list[Violation]:
     sums = (
         sa.select(
             ENTRY.c.member_id,
-            *(_sum(ENTRY.c.points, where=ENTRY.c.account == name).label(name) for name in sorted(MEMBER_ACCOUNTS)),
+            *(_sum(KEPT, where=ENTRY.c.account == name).label(name) for name in sorted(MEMBER_ACCOUNTS)),
         )
         .group_by(ENTRY.c.member_id)
         .subquery()
@@ -99,7 +103,7 @@ def balances_are_sums_of_entries(session: Session) -> list[Violation]:
 def accounts_are_never_negative(session: Session) -> list[Violation]:
     """L2: no account of a member is below zero, now or after any entry."""
     low = sa.or_(*(BALANCE.c[name] < 0 for name in sorted(MEMBER_ACCOUNTS)))
-    now = sa.select(BALANCE.c.member_id, BALANCE.c.spendable, BALANCE.c.pending, BALANCE.c.held).where(low)
+    now = sa.select(BALANCE.c.member_id, *(BALANCE.c[name] for name in sorted(MEMBER_ACCOUNTS))).where(low)
     ever = sa.select(ENTRY.c.id, ENTRY.c.account, ENTRY.c.balance_after).where(ENTRY.c.balance_after < 0)
     return violations(session, "L2", BALANCE.c.program_id, now) + violations(session, "L2", ENTRY.c.program_id, ever)
 
@@ -122,6 +126,7 @@ def lots_hold_what_balances_say(session: Session) -> list[Violation]:
     sums = (
         sa.select(
             LOT.c.member_id,
+            _sum(LOT.c.held).label("held"),
             _sum(LOT.c.remaining, where=LOT.c.released).label("released"),
             _sum(LOT.c.remaining, where=sa.not_(LOT.c.released)).label("unreleased"),
         )
@@ -129,57 +134,66 @@ def lots_hold_what_balances_say(session: Session) -> list[Violation]:
         .subquery()
     )
     released, unreleased = sa.func.coalesce(sums.c.released, 0), sa.func.coalesce(sums.c.unreleased, 0)
+    held = sa.func.coalesce(sums.c.held, 0)
     statement = (
         sa.select(
             BALANCE.c.member_id,
             (BALANCE.c.spendable + BALANCE.c.held).label("balance"),
             released.label("released lots"),
+            BALANCE.c.held,
+            held.label("held lots"),
             BALANCE.c.pending,
             unreleased.label("pending lots"),
         )
         .outerjoin(sums, sums.c.member_id == BALANCE.c.member_id)
-        .where(sa.or_(BALANCE.c.spendable + BALANCE.c.held != released, BALANCE.c.pending != unreleased))
+        .where(
+            sa.or_(
+                BALANCE.c.spendable + BALANCE.c.held != released,
+                BALANCE.c.held != held,
+                BALANCE.c.pending != unreleased,
+            )
+        )
     )
     return violations(session, "L5", BALANCE.c.program_id, statement)
 
 
 def earnings_have_lots(session: Session) -> list[Violation]:
-    """L5: each posting that brought points to a member has exactly one lot of as many, and no other has any."""
-    brought = _member_sum()
+    """L5: what a posting brought to a member lies in one new lot, or went back to old ones; no other has any."""
+    brought, given = _member_sum(), _allocated()
     lots = (
         sa.select(LOT.c.posting_id, sa.func.sum(LOT.c.points).label("points"), sa.func.count().label("lots"))
         .group_by(LOT.c.posting_id)
         .subquery()
     )
     earned = sa.case((brought.c.points > 0, brought.c.points), else_=0)
+    housed = sa.func.coalesce(lots.c.points, 0) + sa.case(
+        (brought.c.points > 0, sa.func.coalesce(given.c.back, 0)), else_=0
+    )
     statement = (
         sa.select(
             POSTING.c.id,
             earned.label("earned"),
-            sa.func.coalesce(lots.c.points, 0).label("in lots"),
+            housed.label("in lots"),
             sa.func.coalesce(lots.c.lots, 0).label("lots"),
         )
         .join(brought, brought.c.posting_id == POSTING.c.id)
         .outerjoin(lots, lots.c.posting_id == POSTING.c.id)
-        .where(sa.or_(earned != sa.func.coalesce(lots.c.points, 0), sa.func.coalesce(lots.c.lots, 0) > 1))
+        .outerjoin(given, given.c.posting_id == POSTING.c.id)
+        .where(sa.or_(earned != housed, sa.func.coalesce(lots.c.lots, 0) > 1))
     )
     return violations(session, "L5", POSTING.c.program_id, statement)
 
 
 def debits_are_allocated(session: Session) -> list[Violation]:
     """L6: what a posting took from a member is what it took from lots."""
-    brought = _member_sum()
-    allocated = (
-        sa.select(ALLOCATION.c.posting_id, sa.func.sum(ALLOCATION.c.points).label("points"))
-        .group_by(ALLOCATION.c.posting_id)
-        .subquery()
-    )
+    brought, given = _member_sum(), _allocated()
     debit = sa.case((brought.c.points < 0, -brought.c.points), else_=0)
+    taken = sa.func.coalesce(given.c.taken, 0)
     statement = (
-        sa.select(POSTING.c.id, debit.label("debit"), sa.func.coalesce(allocated.c.points, 0).label("allocated"))
+        sa.select(POSTING.c.id, debit.label("debit"), taken.label("allocated"))
         .join(brought, brought.c.posting_id == POSTING.c.id)
-        .outerjoin(allocated, allocated.c.posting_id == POSTING.c.id)
-        .where(debit != sa.func.coalesce(allocated.c.points, 0))
+        .outerjoin(given, given.c.posting_id == POSTING.c.id)
+        .where(debit != taken)
     )
     return violations(session, "L6", POSTING.c.program_id, statement)
 
@@ -201,10 +215,10 @@ def lots_add_up(session: Session) -> list[Violation]:
 
 
 def rows_stay_in_their_program(session: Session) -> list[Violation]:
-    """L17: entries, lots, allocations and balances belong to the program of their member and posting."""
+    """L17: entries, lots, allocations, holds and balances belong to the program of their member and posting."""
     member = table(Member)
     found: list[Violation] = []
-    for owned in (BALANCE, POSTING, ENTRY, LOT):
+    for owned in (BALANCE, POSTING, ENTRY, LOT, HOLD, ADJUSTMENT):
         key = owned.c.member_id if owned is BALANCE else owned.c.id
         statement = (
             sa.select(key, owned.c.program_id, member.c.program_id.label("of member"))
@@ -246,7 +260,7 @@ def sequences_have_no_gap(session: Session) -> list[Violation]:
 def entries_carry_their_balance(session: Session) -> list[Violation]:
     """L19, in part: replaying a member's entries in order gives the balance that each of them has noted."""
     running = (
-        sa.func.sum(ENTRY.c.points)
+        sa.func.sum(KEPT)
         .over(partition_by=(ENTRY.c.member_id, ENTRY.c.account), order_by=ENTRY.c.sequence)
         .label("replayed")
     )
@@ -262,12 +276,206 @@ def entries_carry_their_balance(session: Session) -> list[Violation]:
 
 
 def _member_sum() -> sa.Subquery:
-    """What each posting brought to (positive) or took from (negative) its member."""
+    """What each posting brought to (positive) or took from (negative) its member's lots."""
     return (
         sa.select(ENTRY.c.posting_id, _sum(ENTRY.c.points).label("points"))
-        .where(ENTRY.c.account.in_(sorted(MEMBER_ACCOUNTS)))
+        .where(ENTRY.c.account.in_(sorted(LOT_ACCOUNTS)))
         .group_by(ENTRY.c.posting_id)
         .subquery()
+    )
+
+
+def _allocated() -> sa.Subquery:
+    """What each posting took from lots, and what it gave back to them; both positive."""
+    points = ALLOCATION.c.points
+    return (
+        sa.select(
+            ALLOCATION.c.posting_id,
+            _sum(points, where=points > 0).label("taken"),
+            _sum(-points, where=points < 0).label("back"),
+        )
+        .group_by(ALLOCATION.c.posting_id)
+        .subquery()
+    )
+
+
+def _entry_sums(*names: tuple[str, str, sa.ColumnElement[bool]]) -> list[sa.ColumnElement[int]]:
+    """Sums of the entries on an account where a condition holds, each under a name."""
+    return [
+        _sum(ENTRY.c.points, where=sa.and_(ENTRY.c.account == account, condition)).label(name)
+        for name, account, condition in names
+    ]
+
+
+def holds_resolve_once(session: Session) -> list[Violation]:
+    """L10: a hold's points are set aside while it is open, and once it is not they are captured or free again."""
+    own = sa.or_(POSTING.c.id == HOLD.c.id, POSTING.c.reverses_id == HOLD.c.id)
+    sums = (
+        sa.select(
+            HOLD.c.id,
+            HOLD.c.program_id,
+            HOLD.c.state,
+            HOLD.c.points,
+            HOLD.c.captured_points,
+            *_entry_sums(("aside", "held", sa.true()), ("paid", "redeemed", sa.true())),
+        )
+        .select_from(HOLD)
+        .outerjoin(POSTING, sa.and_(own, POSTING.c.program_id == HOLD.c.program_id))
+        .outerjoin(ENTRY, ENTRY.c.posting_id == POSTING.c.id)
+        .group_by(HOLD.c.id)
+        .subquery()
+    )
+    aside = sa.case((sums.c.state == "open", sums.c.points), else_=0)
+    statement = sa.select(
+        sums.c.id, sums.c.state, sums.c.points, sums.c.aside, sums.c.captured_points, sums.c.paid
+    ).where(
+        sa.or_(
+            sums.c.aside != aside,
+            sums.c.paid != sums.c.captured_points,
+            (sums.c.state == "captured") != (sums.c.captured_points > 0),
+        )
+    )
+    return violations(session, "L10", sums.c.program_id, statement)
+
+
+def holds_are_held_in_lots(session: Session) -> list[Violation]:
+    """L10: what a lot has set aside is what the open holds have set aside in it, and each hold has its lots."""
+    of_lots = (
+        sa.select(HOLD_LOT.c.lot_id, sa.func.sum(HOLD_LOT.c.points).label("points"))
+        .join(HOLD, HOLD.c.id == HOLD_LOT.c.hold_id)
+        .where(HOLD.c.state == "open")
+        .group_by(HOLD_LOT.c.lot_id)
+        .subquery()
+    )
+    aside = sa.func.coalesce(of_lots.c.points, 0)
+    wrong_lots = (
+        sa.select(LOT.c.id, LOT.c.held, aside.label("in open holds"))
+        .outerjoin(of_lots, of_lots.c.lot_id == LOT.c.id)
+        .where(LOT.c.held != aside)
+    )
+    of_holds = (
+        sa.select(HOLD_LOT.c.hold_id, sa.func.sum(HOLD_LOT.c.points).label("points"))
+        .group_by(HOLD_LOT.c.hold_id)
+        .subquery()
+    )
+    found = sa.func.coalesce(of_holds.c.points, 0)
+    wrong_holds = (
+        sa.select(HOLD.c.id, HOLD.c.points, found.label("in lots"))
+        .outerjoin(of_holds, of_holds.c.hold_id == HOLD.c.id)
+        .where(HOLD.c.points != found)
+    )
+    return violations(session, "L10", LOT.c.program_id, wrong_lots) + violations(
+        session, "L10", HOLD.c.program_id, wrong_holds
+    )
+
+
+def returns_are_what_was_paid(session: Session) -> list[Violation]:
+    """L11: a purchase gets back no more points than paid for it, and each lot no more than it gave."""
+    sums = (
+        sa.select(POSTING.c.purchase_id, POSTING.c.program_id, sa.func.sum(ENTRY.c.points).label("paid"))
+        .join(ENTRY, ENTRY.c.posting_id == POSTING.c.id)
+        .where(ENTRY.c.account == "redeemed", POSTING.c.purchase_id.is_not(None))
+        .group_by(POSTING.c.purchase_id, POSTING.c.program_id)
+        .subquery()
+    )
+    too_much = sa.select(sums.c.purchase_id, sums.c.paid.label("paid less returned")).where(sums.c.paid < 0)
+    kinds = ("redeem", "return")
+    of_lots = (
+        sa.select(
+            ALLOCATION.c.lot_id,
+            ALLOCATION.c.program_id,
+            POSTING.c.purchase_id,
+            sa.func.sum(ALLOCATION.c.points).label("taken"),
+        )
+        .join(POSTING, POSTING.c.id == ALLOCATION.c.posting_id)
+        .where(POSTING.c.kind.in_(kinds), POSTING.c.purchase_id.is_not(None))
+        .group_by(ALLOCATION.c.lot_id, ALLOCATION.c.program_id, POSTING.c.purchase_id)
+        .subquery()
+    )
+    wrong_lot = sa.select(of_lots.c.lot_id, of_lots.c.purchase_id, of_lots.c.taken.label("taken less returned")).where(
+        of_lots.c.taken < 0
+    )
+    return violations(session, "L11", sums.c.program_id, too_much) + violations(
+        session, "L11", of_lots.c.program_id, wrong_lot
+    )
+
+
+def debts_are_paid_first(session: Session) -> list[Violation]:
+    """L12: a purchase loses no more points than it brought, and who owes has nothing to spend."""
+    sums = (
+        sa.select(POSTING.c.purchase_id, POSTING.c.program_id, sa.func.sum(ENTRY.c.points).label("issued"))
+        .join(ENTRY, ENTRY.c.posting_id == POSTING.c.id)
+        .where(ENTRY.c.account == "issued", POSTING.c.purchase_id.is_not(None))
+        .group_by(POSTING.c.purchase_id, POSTING.c.program_id)
+        .subquery()
+    )
+    too_much = sa.select(sums.c.purchase_id, sums.c.issued.label("taken back less earned")).where(sums.c.issued > 0)
+    unpaid = sa.select(BALANCE.c.member_id, BALANCE.c.owed, BALANCE.c.spendable).where(
+        BALANCE.c.owed > 0, BALANCE.c.spendable > 0
+    )
+    return violations(session, "L12", sums.c.program_id, too_much) + violations(
+        session, "L12", BALANCE.c.program_id, unpaid
+    )
+
+
+def lots_expire_in_time(session: Session) -> list[Violation]:
+    """L13: a lot with a date never expires before it, and gets no points back after it."""
+    early = (
+        sa.select(ALLOCATION.c.id, LOT.c.id.label("lot"), LOT.c.expires_at, POSTING.c.recorded_at)
+        .join(LOT, LOT.c.id == ALLOCATION.c.lot_id)
+        .join(POSTING, POSTING.c.id == ALLOCATION.c.posting_id)
+        .where(
+            sa.or_(
+                sa.and_(POSTING.c.kind == "expire", LOT.c.expires_at > POSTING.c.recorded_at),
+                sa.and_(ALLOCATION.c.points < 0, LOT.c.expires_at <= POSTING.c.recorded_at),
+            )
+        )
+    )
+    return violations(session, "L13", ALLOCATION.c.program_id, early)
+
+
+def adjustments_have_their_people(session: Session) -> list[Violation]:
+    """L21: points by hand have a person and a reason, above the limit a second person, and are nobody's own."""
+    member = table(Member)
+    brought = _member_sum()
+    alone = sa.and_(
+        ADJUSTMENT.c.needs_approval,
+        ADJUSTMENT.c.state != "waiting",
+        sa.or_(ADJUSTMENT.c.decided_by == "", ADJUSTMENT.c.decided_by == ADJUSTMENT.c.requested_by),
+    )
+    own = sa.and_(member.c.email.is_not(None), ADJUSTMENT.c.requested_by == "staff:" + member.c.email)
+    own_decision = sa.and_(member.c.email.is_not(None), ADJUSTMENT.c.decided_by == "staff:" + member.c.email)
+    wrong = (
+        sa.select(
+            ADJUSTMENT.c.id,
+            ADJUSTMENT.c.points,
+            sa.func.coalesce(brought.c.points, 0).label("posted"),
+            ADJUSTMENT.c.state,
+            ADJUSTMENT.c.requested_by,
+            ADJUSTMENT.c.decided_by,
+        )
+        .join(member, member.c.id == ADJUSTMENT.c.member_id)
+        .outerjoin(brought, brought.c.posting_id == ADJUSTMENT.c.posting_id)
+        .where(
+            sa.or_(
+                alone,
+                own,
+                own_decision,
+                ADJUSTMENT.c.requested_by == "",
+                ADJUSTMENT.c.reason == "",
+                sa.and_(ADJUSTMENT.c.state == "posted", sa.func.coalesce(brought.c.points, 0) != ADJUSTMENT.c.points),
+            )
+        )
+    )
+    unasked = (
+        sa.select(POSTING.c.id, POSTING.c.kind, sa.func.count(ADJUSTMENT.c.id).label("adjustments"))
+        .outerjoin(ADJUSTMENT, ADJUSTMENT.c.posting_id == POSTING.c.id)
+        .where(POSTING.c.kind == "adjust")
+        .group_by(POSTING.c.id, POSTING.c.kind)
+        .having(sa.func.count(ADJUSTMENT.c.id) != 1)
+    )
+    return violations(session, "L21", ADJUSTMENT.c.program_id, wrong) + violations(
+        session, "L21", POSTING.c.program_id, unasked
     )
 
 
@@ -282,4 +490,10 @@ CHECKS: Final[Sequence[Check]] = (
     rows_stay_in_their_program,
     sequences_have_no_gap,
     entries_carry_their_balance,
+    holds_resolve_once,
+    holds_are_held_in_lots,
+    returns_are_what_was_paid,
+    debts_are_paid_first,
+    lots_expire_in_time,
+    adjustments_have_their_people,
 )

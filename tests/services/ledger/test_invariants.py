@@ -152,7 +152,7 @@ def test_a_posting_without_entries_is_found(shop: Shop) -> None:
             Posting(
                 program_id=shop.program.id,
                 member_id=shop.member_id,
-                kind="adjust",
+                kind="earn",
                 reason="nothing",
                 occurred_at=NOW,
                 recorded_at=NOW,
