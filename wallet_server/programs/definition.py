@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
+from typing import Final
 from uuid import UUID
 
 from wallet_server.errors import NotFoundError
@@ -18,6 +20,8 @@ from wallet_server.programs.file import (
 from wallet_server.programs.points import PointsSettings
 from wallet_server.programs.rule import Rule
 from wallet_server.programs.tiers import TierLevel
+
+EVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class ProgramDefinition:
 
     ``file`` is the published document; its catalog is empty, because products are read from their table
     (``queries.categories_of_skus``). ``outlets`` are the open ones by code, ``closed_outlets`` those that
-    only history still names; ``parents`` is each category of the catalog with its parent.
+    only history still names; ``parents`` is each category of the catalog with its parent. The version is in force
+    since ``published_at``.
     """
 
     id: UUID
@@ -45,6 +50,7 @@ class ProgramDefinition:
     outlets: Mapping[str, OutletRef]
     closed_outlets: Mapping[str, OutletRef]
     parents: Mapping[str, str | None]
+    published_at: datetime = EVER
 
     @property
     def section(self) -> ProgramSection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -57,9 +58,17 @@ class DefinitionCache:
 _definitions = DefinitionCache(DEFINITIONS_MAX)
 
 
-def load_program(session: Session, *, slug: str | None = None, program_id: UUID | None = None) -> ProgramDefinition:
+def load_program(
+    session: Session,
+    *,
+    slug: str | None = None,
+    program_id: UUID | None = None,
+    at: datetime | None = None,
+    number: int | None = None,
+) -> ProgramDefinition:
     """The definition in force of one program, named by its slug or its id.
 
+    With ``at`` the one that was in force at that moment (the first, before it), with ``number`` that version.
     Works in any scope, because it is how a door learns its program; within another program's scope the
     program does not exist. Costs one statement, or four for a version that is not in memory yet.
     Raises ``NotFoundError(unknown_program)``.
@@ -69,10 +78,21 @@ def load_program(session: Session, *, slug: str | None = None, program_id: UUID 
     # On the connection, where no scope is added: each statement names the one program that it reads.
     connection = session.connection()
     program, version = _table(Program), _table(ProgramVersion)
+    which = version.c.number == (program.c.version if number is None else number)
+    if at is not None:
+        which = sa.or_(version.c.published_at <= at, version.c.number == 1)
     head = connection.execute(
-        sa.select(program.c.id, program.c.slug, version.c.number, version.c.id.label("version_id"))
-        .join(version, sa.and_(version.c.program_id == program.c.id, version.c.number == program.c.version))
+        sa.select(
+            program.c.id,
+            program.c.slug,
+            version.c.number,
+            version.c.id.label("version_id"),
+            version.c.published_at,
+        )
+        .join(version, sa.and_(version.c.program_id == program.c.id, which))
         .where(program.c.slug == slug if slug is not None else program.c.id == program_id)
+        .order_by(version.c.number.desc())
+        .limit(1)
     ).one_or_none()
     scope = session.info.get("scope")
     if head is None or scope not in (None, ALL_PROGRAMS, head.id):
@@ -80,14 +100,13 @@ def load_program(session: Session, *, slug: str | None = None, program_id: UUID 
     found = _definitions.get(head.version_id)
     if found is None:
         document = connection.execute(sa.select(version.c.document).where(version.c.id == head.version_id)).scalar_one()
-        found = _definition(connection, head.id, head.slug, head.number, document)
+        found = _definition(connection, head, document)
         _definitions.put(head.version_id, found)
     return found
 
 
-def _definition(
-    connection: sa.Connection, program_id: UUID, slug: str, number: int, document: Mapping[str, Any]
-) -> ProgramDefinition:
+def _definition(connection: sa.Connection, head: Any, document: Mapping[str, Any]) -> ProgramDefinition:
+    program_id = head.id
     file = ProgramFile.model_validate(document)
     sections = {section.code: section for section in file.outlets}
     outlet, category = _table(Outlet), _table(Category)
@@ -106,13 +125,14 @@ def _definition(
     )
     return ProgramDefinition(
         id=program_id,
-        slug=slug,
-        version=number,
+        slug=head.slug,
+        version=head.number,
         file=file,
         # In the file's order, which is the order that the owner wants to read.
         outlets={code: open_outlets[code] for code in sections if code in open_outlets},
         closed_outlets=closed_outlets,
         parents={row.code: row.parent_code for row in parents},
+        published_at=head.published_at,
     )
 
 

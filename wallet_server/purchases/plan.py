@@ -11,12 +11,14 @@ from zoneinfo import ZoneInfo
 
 from wallet_server.challenges.progress import LineFacts, PurchaseFacts
 from wallet_server.db import new_id
-from wallet_server.ledger.postings import Balance, Movement, earn, redeem
+from wallet_server.ledger.expiry import expires_at
+from wallet_server.ledger.postings import Balance, Movement, earn, redeem, settled
 from wallet_server.programs.definition import OutletRef, ProgramDefinition
 from wallet_server.purchases.commands import CardRow, RecordPurchase, Source
+from wallet_server.purchases.facts import facts_document
 from wallet_server.rules.engine import Line, MemberFacts, Quote, Receipt, quote
 from wallet_server.rules.numbers import shortest
-from wallet_server.tiers.levels import Standing, reached
+from wallet_server.tiers.levels import Standing
 
 TRACE_VERSION = 1
 
@@ -41,8 +43,11 @@ class Planned:
 
     purchase_id: UUID
     card: CardRow
+    program: ProgramDefinition
+    """The version that it is computed with."""
     outlet: OutletRef
     command: RecordPurchase
+    receipt: Receipt
     facts: MemberFacts
     quote: Quote
     spendable_at: datetime
@@ -52,7 +57,11 @@ class Planned:
 
 @dataclass
 class Plan:
-    """The members' state as it evolves over the batch, and everything that has to be written."""
+    """The members' state as it evolves over the batch, and everything that has to be written.
+
+    ``program`` is the version in force now: tiers and challenges are its. ``versions`` are those that were in
+    force at the moments of late receipts, whose points are computed with them.
+    """
 
     program: ProgramDefinition
     now: datetime
@@ -63,18 +72,16 @@ class Plan:
     categories: Mapping[str, str | None]
     people: Mapping[UUID, Person]
     costs: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[datetime, ProgramDefinition] = field(default_factory=dict)
     planned: list[Planned] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     carried: dict[UUID, Any] = field(default_factory=dict)
 
     def quote(self, command: RecordPurchase, card: CardRow) -> Quote:
         """What this receipt would bring the member now; raises as the engine does."""
-        return self._quote(command, self._facts(card.member_id))
-
-    def _quote(self, command: RecordPurchase, facts: MemberFacts) -> Quote:
-        return quote(
-            self.program, receipt_of(self.program, command, self.categories, self.costs), facts, command.redeem_points
-        )
+        version = version_for(self.program, self.versions, command)
+        receipt = receipt_of(version, command, self.categories, self.costs)
+        return quote(version, receipt, self._facts(card.member_id), command.redeem_points)
 
     def _facts(self, member_id: UUID) -> MemberFacts:
         balance = self.balances[member_id]
@@ -96,16 +103,20 @@ class Plan:
     def add(self, command: RecordPurchase, card: CardRow) -> Planned:
         """Record one more purchase; raises as the engine does, having changed nothing."""
         facts = self._facts(card.member_id)
-        made = self._quote(command, facts)
-        outlet = self.program.outlet(command.outlet)
+        version = version_for(self.program, self.versions, command)
+        receipt = receipt_of(version, command, self.categories, self.costs)
+        made = quote(version, receipt, facts, command.redeem_points)
+        outlet = version.outlet(command.outlet)
         planned = Planned(
             purchase_id=new_id(),
             card=card,
+            program=version,
             outlet=outlet,
             command=command,
+            receipt=receipt,
             facts=facts,
             quote=made,
-            spendable_at=spendable_at(self.program, command.occurred_at, self.now),
+            spendable_at=spendable_at(version, command.occurred_at, self.now),
             business_date=command.occurred_at.astimezone(ZoneInfo(outlet.zone)).date(),
             categories=tuple(category_of(line.sku, line.category, self.categories) for line in command.lines),
         )
@@ -126,6 +137,7 @@ class Plan:
                     reason=reason,
                     occurred_at=planned.command.occurred_at,
                     purchase_id=planned.purchase_id,
+                    outlet_id=planned.outlet.id,
                 )
             )
             balance = replace(balance, spendable=balance.spendable - made.points_redeemed)
@@ -139,11 +151,13 @@ class Plan:
                     occurred_at=planned.command.occurred_at,
                     purchase_id=planned.purchase_id,
                     spendable_at=planned.spendable_at,
+                    expires_at=expires_at(planned.program, planned.command.occurred_at),
                     pending=pending,
+                    outlet_id=planned.outlet.id,
                 )
             )
             account = "pending" if pending else "spendable"
-            balance = replace(balance, **{account: getattr(balance, account) + made.points_earned})
+            balance = settled(replace(balance, **{account: getattr(balance, account) + made.points_earned}))
         if made.carried != balance.carried:
             self.carried[member_id] = made.carried
             balance = replace(balance, carried=made.carried)
@@ -152,16 +166,27 @@ class Plan:
     def _count(self, planned: Planned) -> None:
         member_id, made, moment = planned.card.member_id, planned.quote, planned.command.occurred_at
         before = self.standings.get(member_id, Standing())
-        after = replace(
-            before,
-            purchases=before.purchases + 1,
-            spend_minor=before.spend_minor + made.total_minor - made.discount_minor,
-            points_earned=before.points_earned + made.points_earned,
-            first_visit_at=min(before.first_visit_at or moment, moment),
-            last_visit_at=max(before.last_visit_at or moment, moment),
-        )
         # A later receipt of the batch is computed with the tier that this one has brought.
-        self.standings[member_id] = replace(after, tier=reached(self.program.file.tiers.levels, after))
+        self.standings[member_id] = before.after_purchase(
+            self.program,
+            now=self.now,
+            occurred_at=moment,
+            business_date=planned.business_date,
+            spend_minor=made.total_minor - made.discount_minor,
+            points_earned=made.points_earned,
+            lines=[
+                (line.sku, category, line.quantity_thousandths)
+                for line, category in zip(planned.command.lines, planned.categories, strict=True)
+            ],
+        )
+
+
+def version_for(
+    program: ProgramDefinition, versions: Mapping[datetime, ProgramDefinition], command: RecordPurchase
+) -> ProgramDefinition:
+    """The version that a receipt is computed with: that of its moment, if it knew the outlet already."""
+    found = versions.get(command.occurred_at, program)
+    return found if command.outlet in found.outlets else program
 
 
 def spendable_at(program: ProgramDefinition, occurred_at: datetime, now: datetime) -> datetime:
@@ -218,7 +243,7 @@ def purchase_row(plan: Plan, planned: Planned) -> dict[str, Any]:
         "source": plan.source,
         "recorded_by": plan.recorded_by,
         "payment_type": command.payment_type,
-        "program_version": plan.program.version,
+        "program_version": planned.program.version,
         "total_minor": made.total_minor,
         "discount_minor": made.discount_minor,
         "money_due_minor": made.money_due_minor,
@@ -258,30 +283,9 @@ def trace_row(plan: Plan, planned: Planned) -> dict[str, Any]:
         "trace": {
             "v": TRACE_VERSION,
             "steps": [dict(step) for step in planned.quote.trace],
-            "facts": _facts_document(planned.facts) | _costs_document(plan, planned),
+            "facts": facts_document(planned.facts, planned.receipt),
         },
     }
-
-
-def _facts_document(facts: MemberFacts) -> dict[str, Any]:
-    """The member's state that the quote was made with: a refund computes with the same."""
-    document: dict[str, Any] = {
-        "tier": facts.tier,
-        "purchases": facts.purchases,
-        "carried": shortest(facts.carried),
-    }
-    if facts.segments:
-        document["segments"] = sorted(facts.segments)
-    if facts.tags:
-        document["tags"] = sorted(facts.tags)
-    return document
-
-
-def _costs_document(plan: Plan, planned: Planned) -> dict[str, Any]:
-    """What the lines' products cost then, where a rule asked for margins: the catalog keeps no past."""
-    skus = {line.sku for line in planned.command.lines if line.sku is not None}
-    costs = {sku: plan.costs[sku] for sku in sorted(skus) if sku in plan.costs}
-    return {"costs": costs} if costs else {}
 
 
 def facts_of(planned: Planned) -> PurchaseFacts:

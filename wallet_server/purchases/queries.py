@@ -36,23 +36,31 @@ def cards_by_number(session: Session, program_id: UUID, numbers: Collection[str]
 
 
 def people_asked_for(
-    session: Session, program: ProgramDefinition, member_ids: Collection[UUID], now: datetime
+    session: Session,
+    program: ProgramDefinition,
+    member_ids: Collection[UUID],
+    now: datetime,
+    *,
+    versions: Collection[ProgramDefinition] = (),
 ) -> dict[UUID, Person]:
-    """What the program's rules ask of these members; reads nothing that no rule asks for."""
-    book = rule_book(program)
+    """What the rules of the program (and of older ``versions``) ask of these members; reads nothing beside."""
+    books = [rule_book(version) for version in (program, *versions)]
+    asks = frozenset[str]().union(*(book.asks for book in books))
+    asked_segments = frozenset[str]().union(*(book.segments for book in books))
+    asked_tags = frozenset[str]().union(*(book.tags for book in books))
     cards: dict[UUID, set[str]] = {}
-    if "members" in book.asks:
+    if "members" in asks:
         numbers = select(Card.member_id, Card.number).where(col(Card.member_id).in_(member_ids))
         for member_id, number in session.exec(numbers):
             cards.setdefault(member_id, set()).add(number)
     dates: dict[UUID, tuple[datetime, date | None]] = {}
-    if not book.asks.isdisjoint(("tenure_days_min", "birthday_within_days")):
+    if not asks.isdisjoint(("tenure_days_min", "birthday_within_days")):
         asked = select(Member.id, Member.joined_at, col(Member.birthday)).where(col(Member.id).in_(member_ids))
         dates = {member_id: (joined_at, birthday) for member_id, joined_at, birthday in session.exec(asked)}
     segments: Mapping[UUID, frozenset[str]] = {}
-    if book.segments:
-        segments = segments_of_members(session, program, member_ids, book.segments, now)
-    tags = tags_of_members(session, member_ids, book.tags) if book.tags else {}
+    if asked_segments:
+        segments = segments_of_members(session, program, member_ids, asked_segments, now)
+    tags = tags_of_members(session, member_ids, asked_tags) if asked_tags else {}
     if not (cards or dates or segments or tags):
         return {}
     people: dict[UUID, Person] = {}

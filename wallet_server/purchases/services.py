@@ -37,6 +37,7 @@ from wallet_server.purchases.plan import (
     purchase_row,
     spendable_at,
     trace_row,
+    version_for,
 )
 from wallet_server.purchases.queries import PURCHASE, cards_by_number, people_asked_for, recorded_receipts
 from wallet_server.rewards.services import grant
@@ -106,19 +107,21 @@ def _quote(session: Session, program: ProgramDefinition, command: RecordPurchase
     check(command, now=now, source="till", needs_receipt_id=False)
     cards = cards_by_number(session, program.id, [command.card_number])
     card = _card(cards, command.card_number)
+    versions = _versions(session, program, [command], "till")
     plan = Plan(
         program,
         now,
         "till",
         "",
         {card.member_id: Balance()} | read_balances(session, [card.member_id]),
-        read_standings(session, [card.member_id]),
+        read_standings(session, program, [card.member_id], now),
         _categories(session, [command]),
-        people_asked_for(session, program, [card.member_id], now),
-        _costs(session, program, [command]),
+        people_asked_for(session, program, [card.member_id], now, versions=versions.values()),
+        _costs(session, (program, *versions.values()), [command]),
+        versions,
     )
     made = plan.quote(command, card)
-    return Quoted(card.member_id, made, spendable_at(program, command.occurred_at, now))
+    return Quoted(card.member_id, made, spendable_at(version_for(program, versions, command), command.occurred_at, now))
 
 
 def record_purchase(
@@ -178,23 +181,26 @@ def _record(
             check(command, now=now, source=source)
         except DomainError as error:
             batch.refuse(index, error)
-    cards = _find_cards(session, program, batch)
+    versions = _versions(session, program, [command for _index, command in batch.accepted()], source)
+    cards = _find_cards(session, program, batch, versions)
     member_ids = {cards[command.card_number].member_id for _index, command in batch.accepted()}
     locked = lock_balances(session, member_ids)
-    standings = read_standings(session, member_ids)
+    standings = read_standings(session, program, member_ids, now)
     categories = _categories(session, [command for _index, command in batch.accepted()])
-    people = people_asked_for(session, program, member_ids, now)
-    costs = _costs(session, program, [command for _index, command in batch.accepted()])
+    people = people_asked_for(session, program, member_ids, now, versions=versions.values())
+    costs = _costs(session, (program, *versions.values()), [command for _index, command in batch.accepted()])
     refused_before = dict(batch.refused)
     for _attempt in range(_OVERTAKEN_MAX):
         batch.refused = dict(refused_before)
-        plan = Plan(program, now, source, recorded_by, dict(locked), dict(standings), categories, people, costs)
+        plan = Plan(
+            program, now, source, recorded_by, dict(locked), dict(standings), categories, people, costs, versions
+        )
         planned = _compute(session, plan, batch, cards)
         if _claim(session, plan, savepoint=not batch.raise_errors):
             break
         if batch.raise_errors:
             # Another till was faster, between our look and our write: now its receipt can be seen.
-            _refuse_recorded(session, program, batch)
+            _refuse_recorded(session, plan, batch)
     else:
         raise DomainError("busy", "the same receipts are being recorded elsewhere; try again", status=503)
     results = _write(session, plan, locked, standings)
@@ -225,12 +231,24 @@ def _card(cards: Mapping[str, CardRow], number: str) -> CardRow:
     return card
 
 
-def _find_cards(session: Session, program: ProgramDefinition, batch: _Batch) -> dict[str, CardRow]:
+def _versions(
+    session: Session, program: ProgramDefinition, commands: Sequence[RecordPurchase], source: Source
+) -> dict[datetime, ProgramDefinition]:
+    """The versions in force at the moments of late receipts; an import brings its past under today's rules."""
+    if source == "import":
+        return {}
+    late = {command.occurred_at for command in commands if command.occurred_at < program.published_at}
+    return {moment: load_program(session, program_id=program.id, at=moment) for moment in sorted(late)}
+
+
+def _find_cards(
+    session: Session, program: ProgramDefinition, batch: _Batch, versions: Mapping[datetime, ProgramDefinition]
+) -> dict[str, CardRow]:
     cards = cards_by_number(session, program.id, {command.card_number for _index, command in batch.accepted()})
     for index, command in batch.accepted():
         try:
             _card(cards, command.card_number)
-            program.outlet(command.outlet)
+            version_for(program, versions, command).outlet(command.outlet)
         except DomainError as error:
             batch.refuse(index, error)
     return cards
@@ -241,17 +259,22 @@ def _categories(session: Session, commands: Sequence[RecordPurchase]) -> dict[st
     return categories_of_skus(session, skus) if skus else {}
 
 
-def _costs(session: Session, program: ProgramDefinition, commands: Sequence[RecordPurchase]) -> dict[str, int]:
+def _costs(
+    session: Session, versions: Sequence[ProgramDefinition], commands: Sequence[RecordPurchase]
+) -> dict[str, int]:
     """What the products cost, if a rule of the program asks for margins."""
-    if "margin_percent" not in rule_book(program).asks:
+    if not any("margin_percent" in rule_book(version).asks for version in versions):
         return {}
     return costs_of_skus(session, {line.sku for command in commands for line in command.lines if line.sku})
 
 
-def _refuse_recorded(session: Session, program: ProgramDefinition, batch: _Batch) -> None:
+def _refuse_recorded(session: Session, plan: Plan, batch: _Batch) -> None:
     """Refuse receipts that there are already, in the database or earlier in the batch."""
-    wanted = {index: (program.outlet(command.outlet).id, command.receipt_id) for index, command in batch.accepted()}
-    recorded = recorded_receipts(session, program.id, set(wanted.values()))
+    wanted = {
+        index: (version_for(plan.program, plan.versions, command).outlet(command.outlet).id, command.receipt_id)
+        for index, command in batch.accepted()
+    }
+    recorded = recorded_receipts(session, plan.program.id, set(wanted.values()))
     for index, receipt in wanted.items():
         if receipt in recorded:
             batch.refuse(index, _duplicate(recorded[receipt]))
@@ -264,7 +287,7 @@ def _duplicate(purchase_id: UUID) -> DomainError:
 
 
 def _compute(session: Session, plan: Plan, batch: _Batch, cards: Mapping[str, CardRow]) -> dict[int, Planned]:
-    _refuse_recorded(session, plan.program, batch)
+    _refuse_recorded(session, plan, batch)
     planned: dict[int, Planned] = {}
     in_batch: dict[tuple[str, str], UUID] = {}
     for index, command in batch.accepted():
@@ -354,7 +377,7 @@ def _note(session: Session, plan: Plan) -> None:
 
 
 def _write_statistics(session: Session, plan: Plan, member_ids: Sequence[UUID]) -> None:
-    names = ("purchases", "spend_minor", "points_earned", "first_visit_at", "last_visit_at")
+    names = ("purchases", "visits", "spend_minor", "points_earned", "first_visit_at", "last_visit_at")
     rows = [
         {"member_id": member_id, "program_id": plan.program.id, "marketing": plan.standings[member_id].marketing}
         | {name: getattr(plan.standings[member_id], name) for name in names}

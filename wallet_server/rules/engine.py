@@ -40,6 +40,7 @@ __all__ = [
     "RedeemPoints",
     "Terms",
     "TraceStep",
+    "earned_with",
     "quote",
     "settle",
 ]
@@ -89,6 +90,10 @@ def settle(
         earned, carried, per_line, steps = _earn(settings, earning, terms, facts.carried)
     else:
         earned, carried, per_line, steps = 0, facts.carried, [0] * len(earning), []
+    if earned + terms.receipt_points > EARNED_MAX:
+        raise DomainError(
+            "points_limit", f"a receipt earns at most {EARNED_MAX} points, and this one would earn {earned}"
+        )
     total_minor = sum(line.amount_minor for line in receipt.lines)
     discount_minor = total_minor - sum(discounted)
     return Quote(
@@ -152,13 +157,31 @@ def _spread(paid_minor: int, amounts: list[int], terms: tuple[LineTerms, ...], l
     return largest_remainder(paid_minor, [paid_minor * weight for weight in weights], sum(weights), limits)
 
 
+def earned_with(
+    settings: PointsSettings, terms: Terms, amounts_minor: Sequence[Fraction], carried: Fraction
+) -> tuple[int, Fraction, tuple[TraceStep, ...]]:
+    """What lines earn under given terms on exact amounts of money, one a line: for what a refund leaves.
+
+    The points, those of the receipt among them, the fraction to carry, and the steps of the trace.
+    """
+    if not terms.earns:
+        return 0, carried, ()
+    parts = lcm(*(amount.denominator for amount in amounts_minor))
+    amounts = [amount.numerator * (parts // amount.denominator) for amount in amounts_minor]
+    earned, kept, _per_line, steps = _earn(settings, amounts, terms, carried, parts)
+    return earned + terms.receipt_points, kept, tuple(steps)
+
+
 def _earn(
-    settings: PointsSettings, amounts: list[int], terms: Terms, carried: Fraction
+    settings: PointsSettings, amounts: list[int], terms: Terms, carried: Fraction, parts: int = 1
 ) -> tuple[int, Fraction, list[int], list[TraceStep]]:
-    """Points of the lines together, the fraction to carry, points of each line, and the steps of the trace."""
+    """Points of the lines together, the fraction to carry, points of each line, and the steps of the trace.
+
+    ``amounts`` are in the minor unit, or in so many ``parts`` of it.
+    """
     # One denominator for all lines keeps the long sums in plain integers.
     common = lcm(*(line.earn_percent.denominator for line in terms.lines))
-    denominator = 100 * settings.point_value_minor * common
+    denominator = 100 * settings.point_value_minor * common * parts
     numerators = [
         amount * line.earn_percent.numerator * (common // line.earn_percent.denominator)
         for amount, line in zip(amounts, terms.lines, strict=True)
@@ -175,10 +198,6 @@ def _earn(
     before = carried if settings.carry_fraction else Fraction(0)
     exact = Fraction(sum(numerators), denominator) + before
     earned = rounded(exact, settings.rounding)
-    if earned + terms.receipt_points > EARNED_MAX:
-        raise DomainError(
-            "points_limit", f"a receipt earns at most {EARNED_MAX} points, and this one would earn {earned}"
-        )
     # Rounding up cuts nothing off, so nothing is kept then.
     kept = max(exact - earned, Fraction(0)) if settings.carry_fraction else Fraction(0)
     per_line = largest_remainder(earned, numerators, denominator, _room(earned, terms.lines))

@@ -225,7 +225,7 @@ def test_statistics_keep_the_first_and_last_visit_of_late_receipts(engine: Engin
         ({"occurred_at": NOW - timedelta(days=31)}, "validation"),
         ({"redeem_points": -1}, "validation"),
         ({"lines": ()}, "validation"),
-        ({"lines": (LineInput(None, None, 1000, 1),) * 201}, "validation"),
+        ({"lines": (LineInput(None, None, 1000, 1),) * 1001}, "validation"),
         ({"lines": (LineInput(None, None, 0, 1),)}, "validation"),
         ({"lines": (LineInput(None, None, 1000, -1),)}, "validation"),
         ({"lines": (LineInput("x" * 121, None, 1000, 1),)}, "validation"),
