@@ -291,7 +291,10 @@ def _complete(batch: _Batch) -> None:
     insert_rows(session, MemberBalance, owned)
     insert_rows(session, MemberStatistics, statistics)
     if program.first_level is not None:
-        insert_rows(session, MemberTier, [{**row, "tier": program.first_level.code, "since": now} for row in owned])
+        # Where a level may come with time alone, the clock is to find out when.
+        level = {"tier": program.first_level.code, "since": now}
+        level["review_at"] = now if program.file.tiers.asks_tenure else None
+        insert_rows(session, MemberTier, [{**row, **level} for row in owned])
     answers = []
     for person, member_id in new:
         source = person.row["channel"]

@@ -89,10 +89,11 @@ class TierLevel(_Part):
 
 
 class TierWindow(_Part):
-    """The time over which tier thresholds are counted, in local days of the program.
+    """The time over which tier thresholds are counted, in business dates; it turns at midnight in the program's zone.
 
     ``lifetime`` levels are kept for ever. In a ``calendar_year`` a level reached is kept to the end of the next
-    year; with ``rolling_days`` as long as the last ``days`` days reach it; then ``grace_days``.
+    year; with ``rolling_days`` as long as the last ``days`` days reach it; then ``grace_days``. The rules in full:
+    ``tiers/levels.py``.
     """
 
     kind: Literal["lifetime", "calendar_year", "rolling_days"] = "lifetime"
@@ -110,6 +111,12 @@ class Tiers(_Part):
 
     window: TierWindow = TierWindow()
     levels: Annotated[list[TierLevel], Field(max_length=LEVELS_MAX)] = []
+
+    @property
+    def asks_tenure(self) -> bool:
+        """Whether a level can be reached by time alone."""
+        thresholds = (item for level in self.levels if level.reach for item in (*level.reach.any, *level.reach.all))
+        return any(threshold.tenure_days is not None for threshold in thresholds)
 
     @model_validator(mode="after")
     def _check_levels(self) -> Self:

@@ -1,40 +1,202 @@
-"""Reads of tiers and of the statistics they are reached by."""
+"""Reads of tiers, of the statistics they are reached by, and of what was counted in their windows."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
-from sqlmodel import Session, col, select
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel, col, select
 
-from wallet_server.members.models import MemberStatistics
+from wallet_server.members.models import Member, MemberStatistics
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.queries import PARAMETERS_MAX
+from wallet_server.purchases.models import Purchase, PurchaseLine, Visit
 from wallet_server.tiers.levels import Standing
-from wallet_server.tiers.models import MemberTier
+from wallet_server.tiers.models import MemberTier, TierChange
+from wallet_server.tiers.table import NOTHING, Counts, Span, TierTable, tier_table
+
+_DAY_IS_WITHIN: Final = timedelta(days=3)
+"""A business date and the moment of its receipt are less than this apart, whatever the zones."""
+CHANGES_MAX: Final = 200
 
 
-def standings(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Standing]:
-    """Statistics and tier of members in one statement; a member without a row is missing."""
+def _table(model: type[SQLModel]) -> sa.Table:
+    table: sa.Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
+_PURCHASE, _LINE, _VISIT = _table(Purchase), _table(PurchaseLine), _table(Visit)
+
+
+def standings(
+    session: Session, program: ProgramDefinition, member_ids: Collection[UUID], now: datetime
+) -> dict[UUID, Standing]:
+    """Statistics, tier and window counts of members; a member without a row is missing.
+
+    One statement for the whole batch; one more where the table counts a window of time, and one more where it
+    asks for products. ``member_ids`` are members of this program.
+    """
     if not member_ids:
         return {}
+    table = tier_table(program)
+    columns = [
+        *(col(getattr(MemberStatistics, name)) for name in ("member_id", *_STATISTICS)),
+        *(col(getattr(MemberTier, name)) for name in _HELD),
+    ]
     statement = (
-        select(MemberStatistics, MemberTier.tier)
+        sa.select(*columns)
         .outerjoin(MemberTier, col(MemberTier.member_id) == col(MemberStatistics.member_id))
         .where(col(MemberStatistics.member_id).in_(member_ids))
-        # The session may know an older state of these rows from before they were locked.
-        .execution_options(populate_existing=True)
     )
+    if "tenure_days" in table.asks:
+        statement = statement.join(Member, col(Member.id) == col(MemberStatistics.member_id))
+        statement = statement.add_columns(col(Member.joined_at))
+    rows = session.execute(statement).mappings()
+    found = {row["member_id"]: Standing(**{name: row[name] for name in row if name != "member_id"}) for row in rows}
+    counted = window_counts(session, table, found, table.today(now))
+    if not counted:
+        return found
+    return {member_id: replace(standing, counts=counted[member_id]) for member_id, standing in found.items()}
+
+
+_STATISTICS: Final = (
+    "spend_minor",
+    "purchases",
+    "visits",
+    "points_earned",
+    "first_visit_at",
+    "last_visit_at",
+    "marketing",
+)
+_HELD: Final = ("tier", "since", "protected_until", "grace_until", "review_at")
+
+
+def window_counts(
+    session: Session, table: TierTable, member_ids: Collection[UUID], today: date
+) -> dict[UUID, tuple[Counts, ...]]:
+    """What each member has in the table's windows (:meth:`TierTable.spans`); empty where nothing has to be read."""
+    if not (table.counts_days or table.sets) or not member_ids:
+        return {}
+    spans = table.spans(today)
+    counted = _counts(session, table, member_ids, spans, by_day=False)
     return {
-        row.member_id: Standing(
-            tier=tier,
-            spend_minor=row.spend_minor,
-            purchases=row.purchases,
-            points_earned=row.points_earned,
-            first_visit_at=row.first_visit_at,
-            last_visit_at=row.last_visit_at,
-            marketing=row.marketing,
-        )
-        for row, tier in session.exec(statement)
+        member_id: tuple(counted[member_id].get(place, NOTHING) for place in range(len(spans)))
+        for member_id in member_ids
     }
+
+
+def days_of_members(
+    session: Session, program: ProgramDefinition, member_ids: Collection[UUID], now: datetime
+) -> dict[UUID, dict[date, Counts]]:
+    """What each member has on each business date of a rolling window; empty for other windows.
+
+    From it follows the day on which a level is lost (:func:`wallet_server.tiers.levels.falls_on`).
+    """
+    table = tier_table(program)
+    if table.kind != "rolling_days" or not member_ids:
+        return {}
+    return dict(_counts(session, table, member_ids, table.spans(table.today(now)), by_day=True))
+
+
+def _counts(
+    session: Session, table: TierTable, member_ids: Iterable[UUID], spans: Sequence[Span], *, by_day: bool
+) -> defaultdict[UUID, dict[Any, Counts]]:
+    """By member, and by place of the span or by day. Without lines that were refunded."""
+    wanted = sorted(member_ids)
+    found: defaultdict[UUID, dict[Any, Counts]] = defaultdict(dict)
+    if table.counts_days:
+        for row in session.connection().execute(_days_statement(table, wanted, spans, by_day)):
+            found[row.member_id][row.place] = Counts(
+                int(row.spend_minor), int(row.purchases), int(row.visits), int(row.points_earned)
+            )
+    if table.sets:
+        for row in session.connection().execute(_lines_statement(table, wanted, spans, by_day)):
+            bought = Counts(bought=table.bought([(row.sku, row.category, int(row.quantity))]))
+            found[row.member_id][row.place] = found[row.member_id].get(row.place, NOTHING).plus(bought)
+    return found
+
+
+def _place(day: Any, spans: Sequence[Span], by_day: bool) -> sa.ColumnElement[Any]:
+    if by_day:
+        place: sa.ColumnElement[Any] = day
+    elif len(spans) == 1:
+        place = sa.literal(0)
+    else:
+        place = sa.case(*((day >= span.first, index) for index, span in enumerate(spans)))
+    return place.label("place")
+
+
+def _since(rows: Any, member_ids: Sequence[UUID], spans: Sequence[Span]) -> list[sa.ColumnElement[bool]]:
+    """Rows of these members in the windows; the moment is named beside the day, because the index knows it.
+
+    Past the session's scope, and without the program: SQLite would rather walk through all receipts of the
+    program than use the index of the member, whose program is that of the ids.
+    """
+    conditions: list[sa.ColumnElement[bool]] = [rows.c.member_id.in_(member_ids)]
+    first = spans[-1].first
+    if first is not None:
+        moment = datetime(first.year, first.month, first.day, tzinfo=UTC) - _DAY_IS_WITHIN
+        conditions += [rows.c.occurred_at >= moment, rows.c.business_date >= first]
+    return conditions
+
+
+def _days_statement(
+    table: TierTable, member_ids: Sequence[UUID], spans: Sequence[Span], by_day: bool
+) -> sa.Select[Any]:
+    purchases: Any = sa.select(
+        _PURCHASE.c.member_id,
+        _place(_PURCHASE.c.business_date, spans, by_day),
+        (_PURCHASE.c.total_minor - _PURCHASE.c.discount_minor - _PURCHASE.c.returned_minor).label("spend_minor"),
+        sa.literal(1).label("purchases"),
+        (_PURCHASE.c.points_earned - _PURCHASE.c.points_taken_back).label("points_earned"),
+    ).where(*_since(_PURCHASE, member_ids, spans), _PURCHASE.c.refunded_at.is_(None))
+    rows = purchases
+    if "visits" in table.asks:
+        visits = sa.select(
+            _VISIT.c.member_id,
+            _place(_VISIT.c.business_date, spans, by_day),
+            sa.literal(0).label("spend_minor"),
+            sa.literal(0).label("purchases"),
+            sa.literal(0).label("points_earned"),
+        ).where(*_since(_VISIT, member_ids, spans))
+        rows = sa.union_all(purchases, visits)
+    counted = rows.subquery("counted")
+    return sa.select(
+        counted.c.member_id,
+        counted.c.place,
+        sa.func.sum(counted.c.spend_minor).label("spend_minor"),
+        sa.func.sum(counted.c.purchases).label("purchases"),
+        sa.func.count().label("visits"),
+        sa.func.sum(counted.c.points_earned).label("points_earned"),
+    ).group_by(counted.c.member_id, counted.c.place)
+
+
+def _lines_statement(
+    table: TierTable, member_ids: Sequence[UUID], spans: Sequence[Span], by_day: bool
+) -> sa.Select[Any]:
+    skus = sorted(frozenset().union(*(products.skus for products in table.sets)))
+    categories = sorted(frozenset().union(*(products.categories for products in table.sets)))
+    rows = (
+        sa.select(
+            _PURCHASE.c.member_id,
+            _place(_PURCHASE.c.business_date, spans, by_day),
+            _LINE.c.sku,
+            _LINE.c.category,
+            (_LINE.c.quantity_thousandths - _LINE.c.returned_thousandths).label("quantity"),
+        )
+        .join(_LINE, _LINE.c.purchase_id == _PURCHASE.c.id)
+        .where(*_since(_PURCHASE, member_ids, spans), _PURCHASE.c.refunded_at.is_(None))
+    )
+    if len(skus) + len(categories) <= PARAMETERS_MAX:  # else every line is looked at here
+        rows = rows.where(sa.or_(_LINE.c.sku.in_(skus), _LINE.c.category.in_(categories)))
+    lines = rows.subquery("lines")
+    keys = (lines.c.member_id, lines.c.place, lines.c.sku, lines.c.category)
+    return sa.select(*keys, sa.func.sum(lines.c.quantity).label("quantity")).group_by(*keys)
 
 
 def tiers(session: Session, member_ids: Collection[UUID]) -> dict[UUID, str]:
@@ -46,3 +208,24 @@ def tiers(session: Session, member_ids: Collection[UUID]) -> dict[UUID, str]:
             select(MemberTier.member_id, MemberTier.tier).where(col(MemberTier.member_id).in_(member_ids))
         ).all()
     )
+
+
+def members_by_tier(session: Session, program: ProgramDefinition) -> Mapping[str, int]:
+    """How many members hold each level; codes that the program no longer has too."""
+    statement = (
+        sa.select(col(MemberTier.tier), sa.func.count())
+        .where(col(MemberTier.program_id) == program.id)
+        .group_by(col(MemberTier.tier))
+    )
+    return {code: int(count) for code, count in session.execute(statement)}
+
+
+def changes_of_member(session: Session, member_id: UUID, *, limit: int = 20) -> Sequence[TierChange]:
+    """The steps of a member's status, newest first, at most ``limit`` (≤ 200)."""
+    statement = (
+        select(TierChange)
+        .where(TierChange.member_id == member_id)
+        .order_by(col(TierChange.at).desc(), col(TierChange.id).desc())
+        .limit(max(1, min(limit, CHANGES_MAX)))
+    )
+    return session.exec(statement).all()
