@@ -136,3 +136,13 @@ def traces_of_purchases(session: Session, purchase_ids: Collection[UUID]) -> dic
         col(PurchaseTrace.purchase_id).in_(set(purchase_ids))
     )
     return {purchase_id: trace for purchase_id, trace in session.exec(statement)} if purchase_ids else {}
+
+
+def lines_of_purchases(session: Session, purchase_ids: Collection[UUID]) -> dict[UUID, list[PurchaseLine]]:
+    """The lines of several purchases, each's in their order."""
+    found: dict[UUID, list[PurchaseLine]] = {}
+    if purchase_ids:
+        statement = select(PurchaseLine).where(col(PurchaseLine.purchase_id).in_(set(purchase_ids)))
+        for line in session.exec(statement.order_by(col(PurchaseLine.line))):
+            found.setdefault(line.purchase_id, []).append(line)
+    return found

@@ -173,6 +173,8 @@ def _rounding(step: Mapping[str, Any], to: Listener) -> str:
     t = to.t
     effect = step["effect"]
     exact, points = exact_number(effect["exact"], t), t.points(step["points"])
+    if effect["exact"] == str(step["points"]):
+        return t.gettext("Together: %(points)s.", points=points)
     if effect["carried"] == "0":
         return t.gettext("Rounded: %(exact)s became %(points)s.", exact=exact, points=points)
     return t.gettext(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
 from uuid import UUID
 
 from sqlmodel import Session
@@ -10,7 +13,7 @@ from sqlmodel import Session
 from wallet_server.i18n import Translator
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import category_names, product_names
-from wallet_server.purchases.queries import traces_of_purchases
+from wallet_server.purchases.queries import lines_of_purchases, traces_of_purchases
 from wallet_server.rules.sentences import Listener
 from wallet_server.rules.telling import Step, Told, codes_in, steps_of, tell
 from wallet_server.rules.words import Names
@@ -30,15 +33,40 @@ def told_to_staff(session: Session, steps: Sequence[Step], t: Translator, progra
     return tell(steps, Listener(t, program, names_in(session, [steps])))
 
 
-def traces_by_purchase(session: Session, purchase_ids: Collection[UUID]) -> dict[UUID, Sequence[Step]]:
-    """The steps of several purchases' traces; a purchase without one is missing."""
-    return {purchase_id: steps_of(trace) for purchase_id, trace in traces_of_purchases(session, purchase_ids).items()}
+def line_title(sku: str | None, quantity_thousandths: int, names: Names, t: Translator) -> str:
+    """A line of a receipt as its reasons are headed: “Cappuccino × 2”."""
+    name = t.gettext("Amount") if sku is None else names.product(sku, t)
+    return name if quantity_thousandths == 1000 else f"{name} × {t.number(Decimal(quantity_thousandths) / 1000)}"
 
 
-def told_to_member(
-    traces: Mapping[UUID, Sequence[Step]], names: Names, t: Translator, program: ProgramDefinition
-) -> dict[UUID, Told]:
-    """Each purchase's trace for the member who bought; purchases of which nothing can be told are missing."""
+@dataclass(frozen=True)
+class Reasons:
+    """Why purchases earned what they did, for the member: the words and the titles of the lines, by purchase."""
+
+    told: Mapping[UUID, Told]
+    titles: Mapping[UUID, Mapping[int, str]]
+
+
+NO_REASONS: Final = Reasons({}, {})
+
+
+def reasons_for_member(
+    session: Session, purchase_ids: Collection[UUID], t: Translator, program: ProgramDefinition
+) -> Reasons:
+    """The reasons of these purchases of one member; purchases of which nothing can be told are missing."""
+    if not purchase_ids:
+        return NO_REASONS
+    traces = {key: steps_of(trace) for key, trace in traces_of_purchases(session, purchase_ids).items()}
+    lines = lines_of_purchases(session, traces)
+    skus, categories = codes_in(traces.values())
+    skus |= {line.sku for of_purchase in lines.values() for line in of_purchase if line.sku}
+    names = Names(product_names(session, skus), category_names(session, categories))
     listener = Listener(t, program, names, is_member=True)
-    told = {purchase_id: tell(steps, listener) for purchase_id, steps in traces.items()}
-    return {purchase_id: words for purchase_id, words in told.items() if not words.is_empty}
+    told = {key: tell(steps, listener) for key, steps in traces.items()}
+    return Reasons(
+        told={key: words for key, words in told.items() if not words.is_empty},
+        titles={
+            key: {line.line: line_title(line.sku, line.quantity_thousandths, names, t) for line in of_purchase}
+            for key, of_purchase in lines.items()
+        },
+    )

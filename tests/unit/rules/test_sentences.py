@@ -136,7 +136,7 @@ def test_each_effect_says_what_it_does(rule: dict[str, Any], said: str) -> None:
 
 def test_the_steps_around_the_rules_are_told_too() -> None:
     assert told({}, kind="program") == ["Every line earns 1 %.", "Points may pay up to 100 % of a line."]
-    assert told({}, kind="rounding") == ["Rounded: 10 became 10 points."]
+    assert told({}, kind="rounding") == ["Together: 10 points."]
     carried = told(customer(), kind="rounding", points={"carry_fraction": True, "base_percent": "0.73"})
     assert carried == ["Rounded: 14.6 became 14 points; 0.6 is kept for the next receipt."]
     assert told({"family": "customer", "earn": {"max_points": 3}}, kind="cap") == ["Rule: 10 points became 3."]

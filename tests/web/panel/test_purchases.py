@@ -213,7 +213,8 @@ def test_a_recorded_purchase_says_why(cashier: FlaskClient, server: ServerContex
     text = " ".join(text_of(cashier.get(f"{BASE}/purchases/{purchase.id}")).split())
     assert "Receipt R-1" in text
     assert "Restaurant A" in text
-    assert "points became 3" in text
+    assert "Every line earns 1 %." in text
+    assert "Together: 3 points." in text
 
 
 def test_a_won_voucher_is_told_at_once(cashier: FlaskClient, url: str) -> None:

@@ -17,8 +17,9 @@ from wallet_server.web.member.addresses import TOKEN_LENGTH_MAX, WalletLinks, wa
 from wallet_server.web.memberships import Membership, read_membership
 from wallet_server.web.public.pages import brand_url
 from wallet_server.web.qr import qr_svg
-from wallet_server.web.rendering import language, page, set_language
+from wallet_server.web.rendering import language, page, reader, set_language
 from wallet_server.web.security import limit_rate, permission
+from wallet_server.web.traces import Reasons, reasons_for_member
 
 ENTRIES_PER_PAGE: Final = 20
 # A wrong token cannot be guessed (128 bits); the limit keeps guessing from costing us anything.
@@ -36,6 +37,7 @@ class MemberPage:
     membership: Membership
     links: WalletLinks
     entries: tuple[EntryRow, ...]
+    reasons: Reasons
     more_before: int | None
     """The sequence number that the next page of entries begins before; ``None`` at the end."""
 
@@ -66,14 +68,17 @@ def _read(token: str, before: int | None) -> MemberPage:
         membership = read_membership(session, program, member, context.clock.now())
         rows = entries(session, member.id, before_sequence=before, limit=ENTRIES_PER_PAGE + 1)
         links = wallet_links(member)
-    if not _has_chosen_language():
-        set_language(member.language)
+        if not _has_chosen_language():
+            set_language(member.language)
+        earned = {row.purchase_id for row in rows if row.purchase_id and row.kind == "earn"}
+        reasons = reasons_for_member(session, earned, reader(), program)
     return MemberPage(
         token=token,
         program=program,
         membership=membership,
         links=links,
         entries=tuple(rows[:ENTRIES_PER_PAGE]),
+        reasons=reasons,
         more_before=rows[ENTRIES_PER_PAGE - 1].sequence if len(rows) > ENTRIES_PER_PAGE else None,
     )
 

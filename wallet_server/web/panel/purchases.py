@@ -20,16 +20,19 @@ from wallet_server.ledger.queries import balance
 from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members, member_by_id
 from wallet_server.programs.models import Product
-from wallet_server.programs.queries import products
+from wallet_server.programs.queries import product_names, products
 from wallet_server.purchases.queries import lines_of_purchase, purchase_by_id, trace_of_purchase
 from wallet_server.purchases.services import Quoted, quote_purchase, record_purchase
 from wallet_server.rewards.wins import grouped
+from wallet_server.rules.telling import Told, steps_of
+from wallet_server.rules.words import Names
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
 from wallet_server.web.panel.desk import Desk, allowed
 from wallet_server.web.panel.purchase_form import PurchaseForm, read_form
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.rendering import reader, see_other
+from wallet_server.web.traces import line_title, told_to_staff
 from wallet_server.web.wording import refusal_of_code, refusal_sentence
 
 PRODUCTS_OFFERED_MAX: Final = 200
@@ -118,12 +121,16 @@ def purchase(desk: Desk, purchase_id: UUID) -> Response:
         lines = lines_of_purchase(session, purchase_id)
         trace = trace_of_purchase(session, purchase_id)
         person = member_by_id(session, found.member_id)
+        told = told_to_staff(session, steps_of(trace.trace if trace else None), reader(), desk.program)
+        names = Names(product_names(session, {line.sku for line in lines if line.sku}))
     return panel_page(
         desk,
         "panel/purchase.html",
         purchase=found,
         lines=lines,
-        steps=trace.trace.get("steps", []) if trace else [],
+        told=told,
+        line_names={line.line: line_title(line.sku, 1000, names, reader()) for line in lines},
+        line_titles={line.line: line_title(line.sku, line.quantity_thousandths, names, reader()) for line in lines},
         member=person,
         outlet=desk.program.outlet_by_id(found.outlet_id),
     )
@@ -141,6 +148,8 @@ def _form_page(
 ) -> Response:
     context = server()
     quoted: Quoted | None = None
+    told: Told | None = None
+    titles: dict[int, str] = {}
     with reading(context.engine, desk.program.id) as session:
         person: Member = member_by_id(session, member_id)
         card, known = _card(session, member_id), _known_products(session, form)
@@ -150,6 +159,12 @@ def _form_page(
             try:
                 command = form.command(card.number, known, desk.program.currency, now)
                 quoted = quote_purchase(session, desk.program, command, now)
+                told = told_to_staff(session, quoted.quote.trace, reader(), desk.program)
+                names = Names({sku: product.name for sku, product in known.items()})
+                titles = {
+                    number: line_title(line.sku, line.quantity_thousandths, names, reader())
+                    for number, line in enumerate(command.lines, start=1)
+                }
             except DomainError as refused:
                 error = refusal_sentence(refused, reader())
         spendable = balance(session, member_id).spendable
@@ -161,6 +176,8 @@ def _form_page(
         member=person,
         form=form,
         quoted=quoted,
+        told=told,
+        line_titles=titles,
         error=error,
         spendable=spendable,
         # A catalog of thousands is not a list to choose from: then the sku is typed or scanned.
