@@ -6,7 +6,6 @@ import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fractions import Fraction
 from typing import Any, Final
 from uuid import UUID
 
@@ -110,28 +109,24 @@ def _coalitions(session: Session) -> list[UUID]:
 def _versions(session: Session, program_id: UUID) -> list[_Terms]:
     outlet, version = table(Outlet), table(ProgramVersion)
     connection = session.connection()
-    rows = connection.execute(sa.select(outlet).where(outlet.c.program_id == program_id)).all()
+    rows = connection.execute(sa.select(outlet.c.code, outlet.c.id).where(outlet.c.program_id == program_id))
     ids = {row.code: row.id for row in rows}
-    # Outlets that a version does not have are as the table keeps them; closed ones keep their company.
-    kept = {
-        row.id: Company(row.partner["company"], Fraction(row.partner["settlement_percent"]))
-        for row in rows
-        if row.partner
-    }
     documents = connection.execute(
         sa.select(version.c.published_at, version.c.document)
         .where(version.c.program_id == program_id)
         .order_by(version.c.number)
     )
     found: list[_Terms] = []
+    # An outlet that a version no longer has is closed and keeps its company.
+    companies: dict[UUID, Company] = {}
     for published_at, document in documents:
         file = ProgramFile.model_validate(document)
-        own = {ids[section.code]: company_of(section) for section in file.outlets if section.code in ids}
-        found.append(_Terms(published_at, {**kept, **own}, file.program.points.point_value_minor))
+        companies |= {ids[section.code]: company_of(section) for section in file.outlets}
+        found.append(_Terms(published_at, dict(companies), file.program.points.point_value_minor))
     return found
 
 
-def _postings(session: Session, program_id: UUID) -> Iterator[tuple[list[Moved], dict[UUID, tuple[datetime, ...]]]]:
+def _postings(session: Session, program_id: UUID) -> Iterator[tuple[list[Moved], dict[UUID, datetime]]]:
     """The program's redemptions and returns in portions, with the moments that say which version they knew."""
     original = POSTING.alias("original")
     last: UUID | None = None
@@ -142,9 +137,7 @@ def _postings(session: Session, program_id: UUID) -> Iterator[tuple[list[Moved],
         statement = (
             sa.select(
                 POSTING.c.id,
-                POSTING.c.occurred_at,
                 POSTING.c.recorded_at,
-                original.c.occurred_at.label("first_occurred_at"),
                 original.c.recorded_at.label("first_recorded_at"),
             )
             .outerjoin(original, original.c.id == POSTING.c.reverses_id)
@@ -156,25 +149,16 @@ def _postings(session: Session, program_id: UUID) -> Iterator[tuple[list[Moved],
         if not rows:
             return
         last = rows[-1].id
-        moments: dict[UUID, tuple[datetime, ...]] = {
-            row.id: (
-                (row.occurred_at, row.recorded_at)
-                if row.first_recorded_at is None
-                else (row.first_occurred_at, row.first_recorded_at)
-            )
-            for row in rows
-        }
+        moments = {row.id: row.first_recorded_at or row.recorded_at for row in rows}
         yield moved_points(session, sa.and_(wanted, POSTING.c.id <= last)), moments
 
 
-def _in_force(versions: Sequence[_Terms], moments: Sequence[datetime]) -> list[_Terms]:
-    """The versions that may have been known: in force when it happened, when it was recorded, shortly before."""
+def _in_force(versions: Sequence[_Terms], recorded_at: datetime) -> list[_Terms]:
+    """The versions that may have been known: in force when it was recorded, or shortly before."""
     published = [version.published_at for version in versions]
-    looked = [*moments, *(moment - RACE for moment in moments)]
-    places = {max(bisect.bisect_right(published, moment) - 1, 0) for moment in looked}
-    # Versions that were published at the same moment: any of them.
-    same = {place for place in range(len(versions)) for known in places if published[place] == published[known]}
-    return [versions[place] for place in sorted(places | same, reverse=True)]
+    moments = (recorded_at, recorded_at - RACE)
+    first, last = (max(bisect.bisect_right(published, moment) - 1, 0) for moment in sorted(moments))
+    return list(reversed(versions[first : last + 1]))
 
 
 def _expected(

@@ -39,6 +39,7 @@ class Moved:
     member_id: UUID
     honoured_at: UUID | None
     original_id: UUID | None
+    original_recorded_at: datetime | None
     issued_at: tuple[tuple[UUID | None, int], ...]
 
 
@@ -203,6 +204,7 @@ def moved_points(session: Session, wanted: sa.ColumnElement[bool]) -> list[Moved
             POSTING.c.kind,
             honoured_at.label("honoured_at"),
             original.c.id.label("original_id"),
+            original.c.recorded_at.label("original_recorded_at"),
             LOT.c.outlet_id.label("issued_at"),
             sa.func.sum(sa.func.abs(ALLOCATION.c.points)).label("points"),
         )
@@ -210,7 +212,7 @@ def moved_points(session: Session, wanted: sa.ColumnElement[bool]) -> list[Moved
         .join(LOT, LOT.c.id == ALLOCATION.c.lot_id)
         .outerjoin(original, original.c.id == POSTING.c.reverses_id)
         .where(wanted, POSTING.c.kind.in_((*REDEEMING, "return")))
-        .group_by(POSTING.c.id, POSTING.c.member_id, POSTING.c.kind, honoured_at, original.c.id, LOT.c.outlet_id)
+        .group_by(POSTING.c.id, honoured_at, original.c.id, original.c.recorded_at, LOT.c.outlet_id)
     )
     # Points whose lot has expired come back in a lot of their own, which keeps the issuer of the first.
     by_lot: sa.Select[Any] = (
@@ -220,6 +222,7 @@ def moved_points(session: Session, wanted: sa.ColumnElement[bool]) -> list[Moved
             POSTING.c.kind,
             honoured_at.label("honoured_at"),
             original.c.id.label("original_id"),
+            original.c.recorded_at.label("original_recorded_at"),
             LOT.c.outlet_id.label("issued_at"),
             LOT.c.points.label("points"),
         )
@@ -233,7 +236,7 @@ def moved_points(session: Session, wanted: sa.ColumnElement[bool]) -> list[Moved
         for row in connection.execute(statement):
             found.setdefault(row.id, (row, []))[1].append((row.issued_at, int(row.points)))
     return [
-        Moved(row.id, row.member_id, row.honoured_at, row.original_id, tuple(issued))
+        Moved(row.id, row.member_id, row.honoured_at, row.original_id, row.original_recorded_at, tuple(issued))
         for row, issued in sorted(found.values(), key=lambda entry: entry[0].id)
     ]
 

@@ -14,7 +14,6 @@ from wallet_server.db import insert_rows, new_id
 from wallet_server.partners.models import SettlementLine
 from wallet_server.partners.queries import Moved, lines_of_redemptions, unsettled
 from wallet_server.partners.settlement import (
-    NOTHING,
     Amounts,
     Pair,
     came_back,
@@ -23,6 +22,7 @@ from wallet_server.partners.settlement import (
     redeemed,
 )
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.queries import load_program
 
 
 def settle(
@@ -36,9 +36,9 @@ def settle(
     """Settle the points that these purchases and holds have just moved; how many lines were written.
 
     To be called in the transaction that posted them, with the same ``now``: after a redemption, a captured hold,
-    and a refund that returns points. For a refund ``program`` is the version that the purchase names, so that
-    what comes back finds what was settled. Values and percents are those of now and stay as they are. Costs
-    nothing in a program without partners; calling it again changes nothing.
+    and a refund that returns points. ``program`` is the version in force: its companies, percents and value of a
+    point are written down and stay as they are, and a refund takes back of what was written then. Costs nothing
+    in a program without partners; calling it again changes nothing.
     """
     if not (purchase_ids or hold_ids) or not has_partners(program):
         return 0
@@ -48,27 +48,44 @@ def settle(
     rows: list[dict[str, Any]] = []
     for move in moved:
         day = _day(program, move, now)
-        for pair, amounts in _amounts(program, move, known).items():
+        for pair, amounts in _amounts(session, program, move, known).items():
             rows.append(_row(program.id, move, pair, amounts, day) | {"recorded_at": now})
     insert_rows(session, SettlementLine, rows)
     return len(rows)
 
 
 def _amounts(
-    program: ProgramDefinition, move: Moved, known: dict[UUID, dict[Pair, tuple[Amounts, Amounts]]]
+    session: Session,
+    program: ProgramDefinition,
+    move: Moved,
+    known: dict[UUID, dict[Pair, tuple[Amounts, Amounts]]],
 ) -> dict[Pair, Amounts]:
-    found = redeemed(companies_of(program), program.points.point_value_minor, move.honoured_at, move.issued_at)
     if move.original_id is None:
-        return found
+        return _redeemed(program, move)
     result: dict[Pair, Amounts] = {}
-    of_redemption = known.setdefault(move.original_id, {})
-    for pair, amounts in found.items():
-        original, before = of_redemption.get(pair, (NOTHING, NOTHING))
-        assert original.points, "what comes back was settled by another version of the program"
+    settled = known.setdefault(move.original_id, {})
+    for pair, amounts in _as_it_was(session, program, move, settled).items():
+        original, before = settled[pair]
         result[pair] = came_back(original, before, amounts.points)
         # A refund may return points in several postings: each sees what the one before it took back.
-        of_redemption[pair] = (original, before + result[pair])
+        settled[pair] = (original, before + result[pair])
     return result
+
+
+def _redeemed(program: ProgramDefinition, move: Moved) -> dict[Pair, Amounts]:
+    return redeemed(companies_of(program), program.points.point_value_minor, move.honoured_at, move.issued_at)
+
+
+def _as_it_was(
+    session: Session, program: ProgramDefinition, move: Moved, settled: Collection[Pair]
+) -> dict[Pair, Amounts]:
+    """What comes back by the companies that outlets belonged to when the points were honoured."""
+    then = load_program(session, program_id=program.id, at=move.original_recorded_at)
+    found = _redeemed(then, move)
+    if then.version > 1 and not set(found) <= set(settled):
+        # It was recorded while that version was being published, with the one before.
+        found = _redeemed(load_program(session, program_id=program.id, number=then.version - 1), move)
+    return {pair: amounts for pair, amounts in found.items() if pair in settled}
 
 
 def _day(program: ProgramDefinition, move: Moved, now: datetime) -> date:

@@ -18,6 +18,7 @@ from wallet_server.purchases.commands import CardRow, RecordPurchase, Source
 from wallet_server.purchases.facts import facts_document
 from wallet_server.rules.engine import Line, MemberFacts, Quote, Receipt, quote
 from wallet_server.rules.numbers import shortest
+from wallet_server.rules.validity import season
 from wallet_server.tiers.levels import Standing
 
 TRACE_VERSION = 1
@@ -286,6 +287,11 @@ def trace_row(plan: Plan, planned: Planned) -> dict[str, Any]:
             "facts": facts_document(planned.facts, planned.receipt),
         },
     }
+
+
+def is_running(planned: Planned) -> bool:
+    """The program ran when it was bought: outside its validity no challenge moves."""
+    return season(planned.program.section.validity, planned.command.occurred_at, planned.outlet.zone).earns
 
 
 def facts_of(planned: Planned) -> PurchaseFacts:

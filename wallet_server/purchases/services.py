@@ -25,6 +25,7 @@ from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balances as read_balances
 from wallet_server.ledger.services import lock_balances, post, release_pending
 from wallet_server.members.models import MemberStatistics
+from wallet_server.partners.services import settle
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import categories_of_skus, costs_of_skus, load_program
 from wallet_server.purchases.commands import CardRow, RecordPurchase, Source, check
@@ -33,6 +34,7 @@ from wallet_server.purchases.plan import (
     Plan,
     Planned,
     facts_of,
+    is_running,
     line_rows,
     purchase_row,
     spendable_at,
@@ -334,10 +336,13 @@ def _write(
     insert_rows(session, PurchaseLine, [row for planned in plan.planned for row in line_rows(plan, planned)])
     insert_rows(session, PurchaseTrace, [trace_row(plan, planned) for planned in plan.planned])
     balances = {**locked, **post(session, program.id, plan.movements, now, balances=locked, carried=plan.carried)}
+    paid_with_points = [planned.purchase_id for planned in plan.planned if planned.quote.points_redeemed]
+    settle(session, program, now, purchase_ids=paid_with_points)
     _write_statistics(session, plan, member_ids)
     held = {key: replace(plan.standings[key], tier=standings.get(key, Standing()).tier) for key in member_ids}
     tiers = reconsider(session, program, member_ids, now, known=held)
-    advance = challenges.advance(session, program, [facts_of(planned) for planned in plan.planned], now)
+    running = [facts_of(planned) for planned in plan.planned if is_running(planned)]
+    advance = challenges.advance(session, program, running, now)
     won = grant(session, program, advance.completions, now)
     if any(reward.points for reward in won):
         balances |= read_balances(session, {reward.member_id for reward in won})
