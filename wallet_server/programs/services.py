@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -97,6 +97,32 @@ def apply_program(session: Session, file: ProgramFile, *, now: datetime, actor: 
         )
     session.flush()
     return Applied(program.id, program.version, created=created, changes=changes)
+
+
+def change_program(
+    session: Session,
+    program_id: UUID,
+    change: Callable[[ProgramFile], ProgramFile],
+    *,
+    version: int,
+    now: datetime,
+    actor: str,
+) -> Applied:
+    """Publish the file in force with one change, made from version ``version``, which somebody looked at.
+
+    Raises ``DomainError(program_changed)`` if another version has been published since then, and whatever
+    ``change`` and :func:`apply_program` raise.
+    """
+    statement = select(Program).where(Program.id == program_id).with_for_update()
+    program = session.exec(statement.execution_options(populate_existing=True)).one()
+    if program.version != version:
+        raise DomainError(
+            "program_changed",
+            f"version {program.version} of the program has been published since version {version} was looked at",
+            status=409,
+            version=program.version,
+        )
+    return apply_program(session, change(queries.current_file(session, program_id)), now=now, actor=actor)
 
 
 def document(file: ProgramFile) -> dict[str, Any]:
