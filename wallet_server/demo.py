@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ACTOR = "system:demo"
 WEEKS = 8
 SHARE_PAID_WITH_POINTS = 0.08
-SCOPES = ("earn", "redeem", "refund", "members")
+SCOPES = ("earn", "redeem", "refund", "members", "adjust")
 CHANNELS = ("poster", "till", "web", "social", "referral")
 PEOPLE = (
     "Ана Петровска", "Марко Стојановски", "Елена Димитрова", "Никола Ристески", "Ивана Трајковска",

@@ -86,7 +86,7 @@ class ApiKey(ProgramOwned, table=True):
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     outlet_id: UUID | None = Field(default=None, description="None: good for all outlets.")
-    scopes: list[str] = Field(sa_type=JSONColumn, description="Of earn, redeem, refund, members.")
+    scopes: list[str] = Field(sa_type=JSONColumn, description="Of earn, redeem, refund, members, adjust.")
     hint: str = Field(max_length=12, description="First characters of the key, to recognise it in lists.")
     secret_fingerprint: str = Field(max_length=64, unique=True)
     created_at: datetime = Field(sa_type=UTCDateTime)

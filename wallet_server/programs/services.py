@@ -22,7 +22,7 @@ from wallet_server.segments.models import Segment
 from wallet_server.staff import audit
 from wallet_server.tokens import fingerprint, new_secret
 
-SCOPES: Final = ("earn", "redeem", "refund", "members")
+SCOPES: Final = ("earn", "redeem", "refund", "members", "adjust")
 """What a till key may be good for."""
 API_KEY_PREFIX: Final = "wk_"
 """So that a key is recognised where it should not be, in a log or a repository."""
@@ -40,6 +40,7 @@ class Applied:
 
 
 PROGRAM_PUBLISHED: Final = "program.published"
+TIERS_CHANGED: Final = "tiers.changed"
 
 
 def apply_program(session: Session, file: ProgramFile, *, now: datetime, actor: str) -> Applied:
@@ -85,7 +86,7 @@ def apply_program(session: Session, file: ProgramFile, *, now: datetime, actor: 
         detail={"version": program.version, "changes": list(changes[:AUDITED_CHANGES_MAX])},
         now=now,
     )
-    if not created:
+    if old is not None:
         # Look, texts or levels may be others now: cards on phones follow, a part at a time, behind the tills' work.
         outbox.add(
             session,
@@ -95,8 +96,26 @@ def apply_program(session: Session, file: ProgramFile, *, now: datetime, actor: 
             payload={"v": 1, "after": None},
             now=now,
         )
+        if _counts_otherwise(old, file):
+            # Who is lifted by the new table has the new level soon; who is not, keeps the old one through its grace.
+            outbox.add(
+                session,
+                topic=TIERS_CHANGED,
+                queue="bulk",
+                program_id=program.id,
+                payload={"v": 1, "after": None},
+                now=now,
+            )
     session.flush()
     return Applied(program.id, program.version, created=created, changes=changes)
+
+
+def _counts_otherwise(old: ProgramFile, new: ProgramFile) -> bool:
+    """Whether members may have another tier now than a moment ago."""
+    if old.tiers != new.tiers or old.program.time_zone != new.program.time_zone:
+        return True
+    before, after = ({item.code: item.parent for item in file.catalog.categories} for file in (old, new))
+    return new.tiers.asks_products and before != after
 
 
 def change_program(

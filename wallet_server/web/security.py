@@ -7,7 +7,10 @@ blueprint with :func:`door_permission`.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -171,6 +174,16 @@ def _add_headers(response: Response) -> Response:
     return response
 
 
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What is left of a window after an attempt; ``reset_s`` are the seconds until the next one begins."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_s: int
+
+
 class RateLimits:
     """Counts attempts in fixed windows: in Valkey, which all web processes share, else in this process.
 
@@ -185,24 +198,37 @@ class RateLimits:
             storage = storage_from_string(url, wrap_exceptions=True, socket_timeout=1, socket_connect_timeout=1)
             self._shared = FixedWindowRateLimiter(cast(Any, storage))
 
-    def hit(self, limit: RateLimitItem, *keys: str) -> bool:
-        """Count one attempt; false if that is one too many."""
+    def hit(self, limit: RateLimitItem, *keys: str) -> Rate:
+        """Count one attempt."""
         if self._shared is not None:
             try:
-                return self._shared.hit(limit, *keys)
+                return self._count(self._shared, limit, keys)
             except StorageError:
                 pass
-        return self._memory.hit(limit, *keys)
+        return self._count(self._memory, limit, keys)
+
+    @staticmethod
+    def _count(limiter: FixedWindowRateLimiter, limit: RateLimitItem, keys: tuple[str, ...]) -> Rate:
+        allowed = limiter.hit(limit, *keys)
+        reset_at, remaining = limiter.get_window_stats(limit, *keys)
+        # At least a second: who comes back in none comes back in vain.
+        return Rate(allowed, limit.amount, remaining, max(1, math.ceil(reset_at - time.time())))
+
+
+def count_rate(name: str, limit: str, key: str | None = None) -> Rate:
+    """Count one attempt of ``key`` (the caller's address) at ``name``; ``limit`` is like ``30/minute``."""
+    rates: RateLimits = current_app.extensions["rates"]
+    return rates.hit(parse(limit), name, key or request.remote_addr or "")
+
+
+def refuse_rate(rate: Rate) -> None:
+    """Raises ``DomainError(rate_limited)`` with ``retry_after`` in seconds for an attempt that was one too many."""
+    if not rate.allowed:
+        raise DomainError(
+            "rate_limited", "too many attempts; wait a moment and try again", status=429, retry_after=rate.reset_s
+        )
 
 
 def limit_rate(name: str, limit: str, key: str | None = None) -> None:
-    """Count one attempt of ``key`` (the caller's address) at ``name``; ``limit`` is like ``30/minute``.
-
-    Raises ``DomainError(rate_limited)`` with ``retry_after`` in seconds.
-    """
-    rates: RateLimits = current_app.extensions["rates"]
-    item = parse(limit)
-    if not rates.hit(item, name, key or request.remote_addr or ""):
-        raise DomainError(
-            "rate_limited", "too many attempts; wait a moment and try again", status=429, retry_after=item.get_expiry()
-        )
+    """:func:`count_rate`, and :func:`refuse_rate`."""
+    refuse_rate(count_rate(name, limit, key))

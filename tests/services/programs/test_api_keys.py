@@ -51,7 +51,7 @@ def test_a_key_is_found_by_its_secret_which_is_kept_nowhere(engine: Engine, cafe
 def test_without_options_a_key_is_good_for_everything(engine: Engine, cafe: ProgramDefinition) -> None:
     with transaction(engine, ALL_PROGRAMS) as session:
         key, _secret = create_api_key(session, cafe.id, now=NOW, actor="cli")
-    assert (key.outlet_id, key.scopes) == (None, ["earn", "redeem", "refund", "members"])
+    assert (key.outlet_id, key.scopes) == (None, ["earn", "redeem", "refund", "members", "adjust"])
 
 
 def test_a_revoked_key_is_nobodys(engine: Engine, cafe: ProgramDefinition) -> None:

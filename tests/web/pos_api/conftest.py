@@ -44,6 +44,11 @@ class TillClient:
     def get(self, path: str, **arguments: Any) -> TestResponse:
         return self.client.get(f"/api/v1{path}", headers=self.headers(), **arguments)
 
+    def put(self, path: str, body: Any = None, **arguments: Any) -> TestResponse:
+        if "data" not in arguments:
+            arguments["json"] = body
+        return self.client.put(f"/api/v1{path}", headers=self.headers(), **arguments)
+
     def post(self, path: str, body: Any = None, key: str | None = "", **arguments: Any) -> TestResponse:
         headers = self.headers() | arguments.pop("headers", {})
         if key is not None:

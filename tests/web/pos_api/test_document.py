@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 import wallet_server
 from tests.services.purchases.shop import Shop
 from tests.web.pos_api.conftest import TillClient
-from wallet_server.web.pos_api.document import OPERATIONS
+from wallet_server.web.pos_api.operations import OPERATIONS
 
 ROOT = Path(wallet_server.__file__).parent.parent
 

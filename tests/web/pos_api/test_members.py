@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from flask import Flask
 from sqlmodel import select
 
 from tests.services.purchases.shop import Shop
+from tests.web.helpers import StoppedClock
 from tests.web.pos_api.conftest import TillClient, make_key, problem, receipt
 from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.idempotency.models import IdempotencyKey
@@ -42,6 +44,10 @@ def test_somebody_joins_and_is_found_again(till: TillClient, shop: Shop) -> None
         ],
         "vouchers": [],
         "offers": [],
+        "points_held": 0,
+        "points_owed": 0,
+        "tags": [],
+        "coefficients": [],
     }
 
 
@@ -142,3 +148,67 @@ def test_the_ledger_is_read_page_by_page(till: TillClient, shop: Shop) -> None:
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "after=0", "after=-1", "after=1e9", "page=2"])
 def test_a_bad_page_is_refused(till: TillClient, shop: Shop, query: str) -> None:
     assert problem(till.get(f"/members/{shop.card}/entries?{query}")) == (422, "validation")
+
+
+def test_an_own_percent_is_set_shown_used_and_taken_away(till: TillClient, shop: Shop, clock: StoppedClock) -> None:
+    path = f"/members/{shop.card}/coefficient"
+    at_b = till.put(path, {"percent": 8, "outlet": "B", "ends_at": "2026-11-25T00:00:00+01:00"})
+    assert at_b.status_code == 200, at_b.get_data(as_text=True)
+    everywhere = till.put(path, {"percent": "2.50", "redeem_max_percent": 30.5})
+    network = {"percent": "2.5", "outlet": None, "ends_at": None, "redeem_max_percent": "30.5"}
+    of_b = {"percent": "8", "outlet": "B", "ends_at": "2026-11-25T00:00:00+01:00", "redeem_max_percent": None}
+    assert everywhere.get_json() == {"card_number": shop.card, "coefficients": [network, of_b]}
+    assert till.get(f"/members/{shop.card}").get_json()["coefficients"] == [network, of_b]
+    clock.advance(timedelta(days=2))
+    assert till.get(f"/members/{shop.card}").get_json()["coefficients"] == [network]
+    assert till.put(path, {"percent": None, "outlet": "B"}).get_json()["coefficients"] == [network]
+    assert till.put(path, {"percent": 0}).get_json()["coefficients"] == []
+
+
+def test_who_may_set_which_percent(app: Flask, till: TillClient, shop: Shop) -> None:
+    path = f"/members/{shop.card}/coefficient"
+    at_b = TillClient(app.test_client(), make_key(shop.engine, shop.program, ["members"], outlet="B"))
+    assert problem(at_b.put(path, {"percent": 5, "outlet": "A"})) == (403, "other_outlet")
+    assert problem(at_b.put(path, {"percent": 5})) == (403, "other_outlet")
+    assert at_b.put(path, {"percent": 5, "outlet": "B"}).status_code == 200
+    earn = TillClient(app.test_client(), make_key(shop.engine, shop.program, ["earn"]))
+    assert problem(earn.put(path, {"percent": 5})) == (403, "missing_scope")
+    assert problem(till.post(path, {"percent": 5})) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"percent": -1},
+        {"percent": 1001},
+        {"percent": "5 %"},
+        {"percent": "1e2"},
+        {"percent": True},
+        {"percent": 5, "redeem_max_percent": 101},
+        {"percent": 5, "ends_at": "2026-11-23T16:30:00+01:00"},
+        {"percent": 5, "ends_at": "2026-11-30"},
+        {"percent": None, "redeem_max_percent": 5},
+        {"percent": 5, "outlet": ""},
+        {"percent": 5, "priority": 1},
+    ],
+)
+def test_a_bad_percent_is_refused(till: TillClient, shop: Shop, body: dict[str, Any]) -> None:
+    assert problem(till.put(f"/members/{shop.card}/coefficient", body)) == (422, "validation")
+    assert till.get(f"/members/{shop.card}").get_json()["coefficients"] == []
+
+
+def test_tags_are_set_all_at_once(app: Flask, till: TillClient, shop: Shop) -> None:
+    path = f"/members/{shop.card}/tags"
+    assert till.put(path, {"tags": ["press", "staff", "press"]}).get_json() == {
+        "card_number": shop.card,
+        "tags": ["press", "staff"],
+    }
+    assert till.put(path, {"tags": ["staff"]}).status_code == 200
+    assert till.get(f"/members/{shop.card}").get_json()["tags"] == ["staff"]
+    for bad in ({"tags": ["two words"]}, {"tags": ["x"] * 51}, {"tags": "staff"}, {"tags": [1]}, {}):
+        assert problem(till.put(path, bad)) == (422, "validation")
+    assert problem(till.put("/members/1/tags", {"tags": []})) == (404, "unknown_card")
+    earn = TillClient(app.test_client(), make_key(shop.engine, shop.program, ["earn"]))
+    assert problem(earn.put(path, {"tags": []})) == (403, "missing_scope")
+    assert till.get(f"/members/{shop.card}").get_json()["tags"] == ["staff"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -120,7 +121,7 @@ def test_decimal_quantities_are_read_exactly(till: TillClient, shop: Shop) -> No
 
 BAD_BODIES: dict[str, tuple[Any, str]] = {
     "no lines": ({"lines": []}, "lines"),
-    "too many lines": ({"lines": [{"quantity": 1, "unit_price_minor": 1}] * 201}, "lines"),
+    "too many lines": ({"lines": [{"quantity": 1, "unit_price_minor": 1}] * 1_001}, "lines"),
     "a quantity of nothing": ({"lines": [{"quantity": 0, "unit_price_minor": 1}]}, "lines[0].quantity"),
     "four decimals": ({"lines": [{"quantity": 1.0001, "unit_price_minor": 1}]}, "lines[0].quantity"),
     "a quantity as a text": ({"lines": [{"quantity": "1", "unit_price_minor": 1}]}, "lines[0].quantity"),
@@ -137,6 +138,12 @@ BAD_BODIES: dict[str, tuple[Any, str]] = {
     "negative points": ({"redeem_points": -1}, "redeem_points"),
     "points as a text": ({"redeem_points": "all"}, "redeem_points"),
     "a card of no digits": ({"card_number": ""}, "card_number"),
+    "a currency that is none": ({"currency": "denar"}, "currency"),
+    "a number beyond all numbers": ({"lines": [{"quantity": 10**400, "unit_price_minor": 1}]}, "lines[0].quantity"),
+    "a price beyond all prices": (
+        {"lines": [{"quantity": 1, "unit_price_minor": 10**400}]},
+        "lines[0].unit_price_minor",
+    ),
     "an empty receipt number": ({"receipt_id": ""}, "receipt_id"),
     "a receipt number with a line break": ({"receipt_id": "A\n1"}, "receipt_id"),
     "a receipt number of null": ({"receipt_id": None}, "receipt_id"),
@@ -152,7 +159,22 @@ def test_a_bad_body_names_its_fields_and_keeps_the_key_free(till: TillClient, sh
     assert till.post("/purchases", receipt(shop.card), key="k1").status_code == 201
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1, 2", "nul", '{"a": NaN}', '{"a": 1, "a": 2}', "[" * 100_000, "1" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[1, 2",
+        "nul",
+        '{"a": NaN}',
+        '{"a": 1, "a": 2}',
+        "[" * 100_000,
+        "1" * 5000,
+        "1e99999999999999999999",
+        '"\\ud800"',
+        '{"\\u0000": 1}',
+    ],
+)
 def test_what_is_not_json_is_told_so(till: TillClient, text: str) -> None:
     response = till.post("/purchases", data=text, content_type="application/json")
     assert problem(response) == (400, "bad_json")
@@ -171,7 +193,7 @@ def test_another_kind_of_body_is_refused(till: TillClient) -> None:
 
 
 def test_a_body_that_is_too_large_is_refused(till: TillClient) -> None:
-    response = till.post("/purchases", data=b" " * (256 * 1024 + 1), content_type="application/json")
+    response = till.post("/purchases", data=b" " * (2 * 1024 * 1024 + 1), content_type="application/json")
     assert problem(response) == (413, "too_large")
 
 
@@ -181,6 +203,7 @@ def test_a_body_that_is_too_large_is_refused(till: TillClient) -> None:
         ({"card_number": "9999999999999999"}, (404, "unknown_card")),
         ({"outlet": "Z"}, (404, "unknown_outlet")),
         ({"redeem_points": 1}, (409, "insufficient_points")),
+        ({"currency": "EUR"}, (422, "currency_mismatch")),
     ],
 )
 def test_a_refused_purchase_and_quote_have_a_code(
@@ -196,6 +219,42 @@ def test_a_payment_above_the_limit_is_refused(app: Flask, shop: Shop, till: Till
     till.post("/purchases", receipt(shop.card, "A-0", 10_000_000))
     response = till.post("/purchases", receipt(shop.card, redeem_points=301))
     assert problem(response) == (422, "redeem_limit_exceeded")
+
+
+def test_the_programs_own_currency_is_taken(till: TillClient, shop: Shop) -> None:
+    asked = receipt(shop.card, currency="MKD")
+    assert till.post("/quotes", quote_of(asked), key=None).status_code == 200
+    assert till.post("/purchases", asked).status_code == 201
+
+
+def test_the_longest_receipt_fits_and_one_line_more_is_told(till: TillClient, shop: Shop) -> None:
+    line = {"sku": "ж" * 120, "category": "ш" * 120, "quantity": 999_999.999, "unit_price_minor": 1}
+    assert till.post("/purchases", receipt(shop.card, lines=[line] * 1_000)).status_code == 201
+    refused = till.post("/purchases", receipt(shop.card, "A-2", lines=[line] * 1_001))
+    assert problem(refused) == (422, "validation")
+    assert [error["field"] for error in refused.get_json(force=True)["errors"]] == ["lines"]
+
+
+def test_a_till_sees_how_many_calls_are_left(
+    app: Flask, till: TillClient, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By its full name, because the package has a blueprint of the same name.
+    monkeypatch.setattr(sys.modules["wallet_server.web.pos_api.blueprint"], "CALLS_LIMIT", "3/hour")
+    left = [till.get(path).headers["RateLimit-Remaining"] for path in (f"/members/{shop.card}", "/members/1")]
+    assert left == ["2", "1"]
+    last = till.post("/purchases", receipt(shop.card))
+    assert (last.headers["RateLimit-Limit"], last.headers["RateLimit-Remaining"]) == ("3", "0")
+    refused = till.post("/purchases", receipt(shop.card, "A-2"), key="k1")
+    assert problem(refused) == (429, "rate_limited")
+    assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"]
+    assert 1 <= int(refused.headers["Retry-After"]) <= 3600
+    assert refused.get_json(force=True)["retry_after"] == int(refused.headers["Retry-After"])
+    other = TillClient(app.test_client(), make_key(shop.engine, shop.program))
+    assert other.get(f"/members/{shop.card}").headers["RateLimit-Remaining"] == "2"
+    monkeypatch.undo()
+    # Nothing was stored of it: the same key is good once there is time.
+    assert till.post("/purchases", receipt(shop.card, "A-2"), key="k1").status_code == 201
+    assert "RateLimit-Limit" not in app.test_client().get("/api/v1/members/1").headers
 
 
 def test_no_key_and_wrong_keys_are_401(app: Flask, till: TillClient, shop: Shop) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from wallet_server.challenges.progress import ChallengeState
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import EntryRow
+from wallet_server.members.coefficients import Coefficient, percent_text
 from wallet_server.purchases.services import Recorded
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.wins import Won
@@ -66,8 +67,35 @@ class OfferAnswer(BaseModel):
     text: str
 
 
+class CoefficientAnswer(BaseModel):
+    """A percent of the member's own; ``outlet`` null is the whole network, ``ends_at`` is exclusive."""
+
+    percent: str
+    outlet: str | None
+    ends_at: datetime | None
+    redeem_max_percent: str | None
+
+
+class CoefficientsAnswer(BaseModel):
+    """All percents of the member's own, the network's first."""
+
+    card_number: str
+    coefficients: list[CoefficientAnswer]
+
+
+class TagsAnswer(BaseModel):
+    """The member's tags, in order."""
+
+    card_number: str
+    tags: list[str]
+
+
 class MemberAnswer(BaseModel):
-    """What the cashier sees of a card; ``vouchers`` are those that can be redeemed now."""
+    """What the cashier sees of a card; ``vouchers`` are those that can be redeemed now.
+
+    ``points_held`` are set aside by open holds, ``points_owed`` are paid by the next earnings; ``coefficients``
+    are those that have not ended.
+    """
 
     member_id: UUID
     card_number: str
@@ -76,6 +104,10 @@ class MemberAnswer(BaseModel):
     challenges: list[ChallengeAnswer]
     vouchers: list[VoucherAnswer]
     offers: list[OfferAnswer]
+    points_held: int
+    points_owed: int
+    tags: list[str]
+    coefficients: list[CoefficientAnswer]
 
 
 class EntryAnswer(BaseModel):
@@ -242,6 +274,19 @@ def voucher_body(voucher: Voucher) -> dict[str, Any]:
         "expires_at": voucher.expires_at,
         "redeemed_at": voucher.redeemed_at,
     }
+
+
+def coefficient_bodies(coefficients: Sequence[Coefficient]) -> list[dict[str, Any]]:
+    """Percents of a member."""
+    return [
+        {
+            "percent": percent_text(one.percent),
+            "outlet": one.outlet,
+            "ends_at": one.ends_at,
+            "redeem_max_percent": None if one.redeem_max_percent is None else percent_text(one.redeem_max_percent),
+        }
+        for one in coefficients
+    ]
 
 
 def entry_body(row: EntryRow) -> dict[str, Any]:

@@ -11,26 +11,28 @@ from functools import wraps
 from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
-from flask import Blueprint, Response, abort, request
+from flask import Blueprint, Response, abort, g, request
 from pydantic import BaseModel, ValidationError
 from sqlmodel import Session
 from werkzeug.exceptions import UnsupportedMediaType
 
 from wallet_server.db import ALL_PROGRAMS, reading, to_json
-from wallet_server.errors import DomainError
+from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.idempotency.services import Answer, answer_once, request_hash
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import find_api_key, load_program
 from wallet_server.web.context import server
 from wallet_server.web.problems import PROBLEM_TYPE, problem
-from wallet_server.web.security import limit_rate
+from wallet_server.web.security import Rate, count_rate, limit_rate, refuse_rate
 
-BODY_BYTES_MAX: Final = 256 * 1024
+BODY_BYTES_MAX: Final = 2 * 1024 * 1024
+"""1,000 lines with the longest skus and categories fit, all letters escaped, and 1,001 are told to be too many."""
 CALLS_LIMIT: Final = "6000/minute"
 """Per key. Without ``REDIS_URL`` each web process counts for itself."""
 WRONG_KEYS_LIMIT: Final = "60/minute"
 """Per address: nobody mistypes a key more often."""
 KEY_LENGTH_MAX: Final = 200
+CARD_NUMBER_LENGTH_MAX: Final = 120
 ERRORS_MAX: Final = 20
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -61,8 +63,20 @@ class Till:
         if scope not in self.scopes:
             raise DomainError("missing_scope", f"this key has no {scope!r} scope", status=403, scope=scope)
 
-    def require_outlet(self, outlet: str) -> None:
-        """Raises ``DomainError(other_outlet)`` (403) for a key that is good for another outlet only."""
+    def require_currency(self, currency: str | None) -> None:
+        """Raises ``DomainError(currency_mismatch)`` for a till that is set up for another currency."""
+        if currency is not None and currency != self.program.currency:
+            raise DomainError(
+                "currency_mismatch",
+                f"this program keeps its prices in {self.program.currency}, not in {currency}",
+                currency=self.program.currency,
+            )
+
+    def require_outlet(self, outlet: str | None) -> None:
+        """Raises ``DomainError(other_outlet)`` (403) for a key that is good for another outlet only.
+
+        None is all outlets: more than a key of one outlet is good for.
+        """
         if self.outlet is not None and outlet != self.outlet:
             raise DomainError("other_outlet", f"this key is good for outlet {self.outlet!r} only", status=403)
 
@@ -72,6 +86,17 @@ def _limit_body() -> None:
     request.max_content_length = BODY_BYTES_MAX
 
 
+@blueprint.after_request
+def _tell_rate(response: Response) -> Response:
+    """How many calls the key has left: draft-ietf-httpapi-ratelimit-headers, in the form of its versions to 06."""
+    rate: Rate | None = g.get("till_rate")
+    if rate is not None:
+        response.headers["RateLimit-Limit"] = str(rate.limit)
+        response.headers["RateLimit-Remaining"] = str(rate.remaining)
+        response.headers["RateLimit-Reset"] = str(rate.reset_s)
+    return response
+
+
 def till_view(*scopes: str) -> Callable[[View], View]:
     """Let a till in whose key has all these scopes; the view gets the :class:`Till` first."""
 
@@ -79,7 +104,8 @@ def till_view(*scopes: str) -> Callable[[View], View]:
         @wraps(view)
         def guarded(**values: Any) -> Any:
             till = _till_of_request()
-            limit_rate("till", CALLS_LIMIT, str(till.key_id))
+            g.till_rate = count_rate("till", CALLS_LIMIT, str(till.key_id))
+            refuse_rate(g.till_rate)
             for scope in scopes:
                 till.require(scope)
             return view(till, **values)
@@ -111,22 +137,44 @@ def _unauthorized(detail: str, parameters: str) -> NoReturn:
     abort(response)
 
 
-def read_body(model: type[Body]) -> tuple[Body, Any]:
+def read_body(model: type[Body], *, may_be_missing: bool = False) -> tuple[Body, Any]:
     """The request's body as ``model``, and as the plain JSON that it was.
 
-    Decimal numbers are read exactly, and an object that names a member twice is refused: two readers of it
-    would see two different purchases. Raises ``DomainError``: ``bad_json`` (400), ``validation`` (422).
+    ``may_be_missing``: no body at all stands for an empty object. Decimal numbers are read exactly, and an object
+    that names a member twice is refused: two readers of it would see two different purchases.
+    Raises ``DomainError``: ``bad_json`` (400), ``validation`` (422).
     """
+    raw = request.get_data()
+    if not raw and may_be_missing:
+        return parsed(model, {}), {}
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("send application/json")
-    raw = request.get_data()
     try:
-        data = json.loads(
-            raw.decode("utf-8"), parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once_each
-        )
-    except (ValueError, RecursionError) as error:
+        text = raw.decode("utf-8")
+        data = json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once_each)
+        if "\\u" in text:
+            _check_texts(data)
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise DomainError("bad_json", f"the body is not JSON: {str(error)[:200]}", status=400) from None
     return parsed(model, data), data
+
+
+def id_of_path(text: str, code: str, what: str) -> UUID:
+    """An id of ours in a path. Raises ``NotFoundError`` with ``code`` for what is no id at all, too."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        found = None
+    if found is None or str(found) != text.lower():
+        raise NotFoundError(code, f"there is no such {what} in this program")
+    return found
+
+
+def card_of_path(text: str) -> str:
+    """A card number in a path. Raises ``NotFoundError(unknown_card)`` for what no database could be asked for."""
+    if not text.isprintable() or len(text) > CARD_NUMBER_LENGTH_MAX:
+        raise NotFoundError("unknown_card", "there is no such card in this program")
+    return text
 
 
 def read_query(model: type[Body]) -> Body:
@@ -156,6 +204,20 @@ def _field(location: tuple[int | str, ...]) -> str:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
+
+
+def _check_texts(data: Any) -> None:
+    """Refuse what only an escape can bring in and no database can keep: halves of a character, and nothing (NUL)."""
+    if isinstance(data, str):
+        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in data):
+            raise ValueError("a text has a character that is none")
+    elif isinstance(data, list):
+        for item in data:
+            _check_texts(item)
+    elif isinstance(data, dict):
+        for name, item in data.items():
+            _check_texts(name)
+            _check_texts(item)
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

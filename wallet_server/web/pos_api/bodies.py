@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AwareDatetime,
@@ -18,8 +19,10 @@ from pydantic import (
 )
 
 from wallet_server.ledger.queries import PAGE_SIZE_MAX
+from wallet_server.members.coefficients import PERCENT_DIGITS_MAX, PERCENT_MAX, REDEEM_PERCENT_MAX
 from wallet_server.members.services import Enrol
-from wallet_server.programs.fields import POINTS_MAX
+from wallet_server.members.tags import TAGS_MAX
+from wallet_server.programs.fields import CODE_PATTERN, POINTS_MAX
 from wallet_server.purchases.commands import (
     CODE_MAX,
     LINES_MAX,
@@ -44,6 +47,12 @@ def _number(value: Any) -> Any:
     return Decimal(value)
 
 
+def _percent(value: Any) -> Any:
+    if isinstance(value, str):
+        return Decimal(value) if re.fullmatch(DECIMAL_PATTERN, value) else value
+    return _number(value)
+
+
 def _redemption(value: Any) -> int | Literal["max"]:
     if value == "max":
         return "max"
@@ -51,6 +60,8 @@ def _redemption(value: Any) -> int | Literal["max"]:
         return value
     raise ValueError(f'must be a whole number from 0 to {POINTS_MAX}, or "max"')
 
+
+DECIMAL_PATTERN: Final = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_text_only), Field(strict=False)]
 """ISO 8601 with an offset from UTC."""
@@ -68,6 +79,37 @@ Quantity = Annotated[
             "description": "Up to three decimals.",
         }
     ),
+]
+
+
+def _percent_schema(highest: int) -> WithJsonSchema:
+    return WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": highest},
+                {"type": "string", "pattern": DECIMAL_PATTERN},
+            ],
+            "description": f"Exact, of at most {PERCENT_DIGITS_MAX} digits; a number or a text.",
+        }
+    )
+
+
+Percent = Annotated[
+    Decimal,
+    BeforeValidator(_percent),
+    Field(ge=0, le=PERCENT_MAX, max_digits=PERCENT_DIGITS_MAX),
+    _percent_schema(PERCENT_MAX),
+]
+RedeemPercent = Annotated[
+    Decimal,
+    BeforeValidator(_percent),
+    Field(ge=0, le=REDEEM_PERCENT_MAX, max_digits=PERCENT_DIGITS_MAX),
+    _percent_schema(REDEEM_PERCENT_MAX),
+]
+Currency = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Z]{3}$"),
+    Field(description="The program's own, where it is given: a till that sells in another one is set up wrongly."),
 ]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=CODE_MAX)]
 OutletCode = Annotated[str, StringConstraints(min_length=1, max_length=63)]
@@ -153,6 +195,7 @@ class QuoteRequest(_Body):
     occurred_at: Moment
     payment_type: Annotated[str, StringConstraints(min_length=1, max_length=PAYMENT_TYPE_MAX)] | None = None
     redeem_points: Redemption = 0
+    currency: Currency | None = None
     lines: Annotated[list[PurchaseLine], Field(min_length=1, max_length=LINES_MAX)]
 
     def command(self, receipt_id: str = "") -> RecordPurchase:
@@ -189,6 +232,27 @@ class VoucherRedemption(_Body):
     outlet: OutletCode
     occurred_at: Moment
     receipt_id: ReceiptId | None = None
+
+
+class CoefficientRequest(_Body):
+    """The member's own percent, for one outlet or (without ``outlet``) all; null or 0 takes it away."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"percent": 5, "outlet": "A", "ends_at": "2027-01-01T00:00:00+01:00"}]}
+    )
+
+    percent: Percent | None
+    outlet: OutletCode | None = None
+    ends_at: Moment | None = None
+    redeem_max_percent: RedeemPercent | None = None
+
+
+class TagsRequest(_Body):
+    """All tags of the member, in place of those that are set."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tags": ["staff", "press"]}]})
+
+    tags: Annotated[list[Annotated[str, StringConstraints(pattern=CODE_PATTERN)]], Field(max_length=TAGS_MAX)]
 
 
 class EntriesQuery(BaseModel):

@@ -6,122 +6,37 @@ Source: the OpenAPI Specification 3.1.1, spec.openapis.org/oas/v3.1.1.html.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from wallet_server import __version__
-from wallet_server.web.pos_api import answers, bodies
+from wallet_server.web.pos_api import answers
+from wallet_server.web.pos_api.operations import OPERATIONS, Operation
 
 PATH: Final = "/api/v1"
 _KEY: Final = "Idempotency-Key"
-_EVERYWHERE: Final = (401, 429, 500, 503)
 STATUS_TEXTS: Final[Mapping[int, str]] = {
     200: "Done, or done before.",
     201: "Recorded.",
-    400: "The body is not JSON (`bad_json`).",
-    401: "The key is missing, wrong or revoked (`unauthorized`).",
-    403: "The key lacks a scope or is another outlet's (`missing_scope`, `other_outlet`).",
-    404: "There is no such thing in this program (`unknown_card`, `unknown_outlet`, `unknown_voucher`).",
-    409: "It cannot be done as things are; see `code`.",
-    413: "The body is larger than 256 kB (`too_large`).",
-    415: "The body is not `application/json` (`unsupported_media_type`).",
-    422: "The request is wrong (`validation`), or its key was another one's (`idempotency_mismatch`); see `code`.",
-    429: "Too many calls (`rate_limited`); wait as `Retry-After` says.",
-    500: "Our fault (`internal`); the same key may be tried again.",
-    503: "The database is busy (`busy`); try again with the same key.",
+    400: "The body is malformed.",
+    401: "The key is missing, wrong or revoked.",
+    403: "The key is not good for this.",
+    404: "There is no such thing in this program.",
+    409: "It cannot be done as things are.",
+    413: "The body is larger than 2 MiB.",
+    415: "The body is not `application/json`.",
+    422: "The request is wrong.",
+    429: "Too many calls; wait as `Retry-After` says.",
+    500: "Our fault; the same key may be tried again.",
+    503: "The database is busy; try again with the same key.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One call."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    description: str
-    answers: Mapping[int, type[BaseModel]]
-    problems: Sequence[int]
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    keyed: bool = False
-
-    @property
-    def tag(self) -> str:
-        """The group it is shown in."""
-        return self.path.split("/")[1].title()
-
-
-_WRITES: Final = (400, 413, 415, 422)
-OPERATIONS: Final = (
-    Operation(
-        "post",
-        "/members",
-        "join",
-        "Make somebody a member",
-        "Somebody who is a member already gets the same membership (200). Scope `members`.",
-        {201: answers.MemberJoined, 200: answers.MemberJoined},
-        (*_WRITES, 403, 404, 409),
-        body=bodies.NewMember,
-        keyed=True,
-    ),
-    Operation(
-        "get",
-        "/members/{card_number}",
-        "member",
-        "What the cashier sees of a card",
-        "Balance, tier, challenges, and the vouchers that can be redeemed now. Any scope.",
-        {200: answers.MemberAnswer},
-        (404, 409),
-    ),
-    Operation(
-        "get",
-        "/members/{card_number}/entries",
-        "entries",
-        "The member's ledger",
-        "Newest first, each row with its reason. Any scope.",
-        {200: answers.EntriesAnswer},
-        (404, 409, 422),
-        query=bodies.EntriesQuery,
-    ),
-    Operation(
-        "post",
-        "/quotes",
-        "quote",
-        "What a receipt would bring and cost",
-        "Changes nothing. Scope `earn`.",
-        {200: answers.QuoteAnswer},
-        (*_WRITES, 403, 404, 409),
-        body=bodies.QuoteRequest,
-    ),
-    Operation(
-        "post",
-        "/purchases",
-        "purchase",
-        "Record a receipt",
-        "Once per outlet and `receipt_id`, whatever the key. Scope `earn`, and `redeem` to pay with points.",
-        {201: answers.PurchaseAnswer},
-        (*_WRITES, 403, 404, 409),
-        body=bodies.PurchaseRequest,
-        keyed=True,
-    ),
-    Operation(
-        "post",
-        "/vouchers/{code}/redeem",
-        "redeem",
-        "Redeem a voucher",
-        "Succeeds once (`voucher_used`, `voucher_expired`). Scope `redeem`.",
-        {200: answers.VoucherAnswer},
-        (*_WRITES, 403, 404, 409),
-        body=bodies.VoucherRedemption,
-        keyed=True,
-    ),
-)
+_RATE_HEADERS: Final[Mapping[str, str]] = {
+    "RateLimit-Limit": "Calls that the key has in a window of a minute.",
+    "RateLimit-Remaining": "How many of them are left.",
+    "RateLimit-Reset": "Seconds until the next window begins.",
+}
 
 
 def document() -> dict[str, Any]:
@@ -170,22 +85,20 @@ def _schemas() -> dict[str, Any]:
 
 
 def _operation(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
-    problem = {"application/problem+json": {"schema": schemas["of"][answers.Problem]}}
     responses: dict[str, Any] = {}
     for status, model in operation.answers.items():
         responses[str(status)] = {
             "description": STATUS_TEXTS[status],
             "content": {"application/json": {"schema": schemas["of"][model]}},
+            "headers": _rate_headers(),
         }
         if operation.keyed:
-            responses[str(status)]["headers"] = {
-                "Idempotency-Replayed": {
-                    "description": "`true` where the answer had been given before.",
-                    "schema": {"type": "string"},
-                }
+            responses[str(status)]["headers"]["Idempotency-Replayed"] = {
+                "description": "`true` where the answer had been given before.",
+                "schema": {"type": "string", "enum": ["true"]},
             }
-    for status in sorted({*operation.problems, *_EVERYWHERE}):
-        responses[str(status)] = {"description": STATUS_TEXTS[status], "content": problem}
+    for status, codes in operation.codes.items():
+        responses[str(status)] = _refusal(status, codes, schemas["of"][answers.Problem])
     result: dict[str, Any] = {
         "operationId": operation.name,
         "tags": [operation.tag],
@@ -196,8 +109,31 @@ def _operation(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, An
     }
     if operation.body is not None:
         schema = schemas["of"][operation.body]
-        result["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        required = operation.body_required
+        result["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
     return result
+
+
+def _refusal(status: int, codes: tuple[str, ...], problem: Mapping[str, Any]) -> dict[str, Any]:
+    """A problem document whose code is one of these."""
+    names = ", ".join(f"`{code}`" for code in codes)
+    schema = {"allOf": [problem, {"properties": {"code": {"enum": list(codes)}, "status": {"const": status}}}]}
+    headers = {} if status == 401 else _rate_headers()
+    if status in (429, 503):
+        headers["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
+    if status == 401:
+        headers["WWW-Authenticate"] = {"description": "RFC 6750, section 3.", "schema": {"type": "string"}}
+    return {
+        "description": f"{STATUS_TEXTS[status]} {names}",
+        "content": {"application/problem+json": {"schema": schema}},
+        "headers": headers,
+    }
+
+
+def _rate_headers() -> dict[str, Any]:
+    return {
+        name: {"description": text, "schema": {"type": "integer", "minimum": 0}} for name, text in _RATE_HEADERS.items()
+    }
 
 
 def _parameters(operation: Operation, schemas: Mapping[str, Any]) -> list[dict[str, Any]]:

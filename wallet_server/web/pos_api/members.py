@@ -11,27 +11,36 @@ from flask import Response
 from sqlmodel import Session
 
 from wallet_server.challenges.queries import states
-from wallet_server.db import reading, to_json
+from wallet_server.db import reading, to_json, transaction
 from wallet_server.ledger.queries import balance, entries
+from wallet_server.members.coefficients import coefficients_of_members, set_coefficient
 from wallet_server.members.queries import member_by_id, member_of_card
 from wallet_server.members.services import enrol
+from wallet_server.members.tags import set_tags, tags_of_member
 from wallet_server.notifications.queries import newest
 from wallet_server.rewards.queries import vouchers
 from wallet_server.tiers.queries import tiers
 from wallet_server.web.context import server
 from wallet_server.web.member.addresses import wallet_links
-from wallet_server.web.pos_api.answers import balance_body, challenge_bodies, entry_body, voucher_body
+from wallet_server.web.pos_api.answers import (
+    balance_body,
+    challenge_bodies,
+    coefficient_bodies,
+    entry_body,
+    voucher_body,
+)
 from wallet_server.web.pos_api.blueprint import (
     Till,
     answer_key,
     blueprint,
+    card_of_path,
     json_response,
     read_body,
     read_query,
     respond,
     till_view,
 )
-from wallet_server.web.pos_api.bodies import EntriesQuery, NewMember
+from wallet_server.web.pos_api.bodies import CoefficientRequest, EntriesQuery, NewMember, TagsRequest
 
 
 @blueprint.post("/members")
@@ -72,19 +81,57 @@ def _with_addresses(till: Till, stored: dict[str, Any]) -> dict[str, Any]:
 def member(till: Till, card_number: str) -> Response:
     """Balance, tier, challenges, and what can be redeemed now."""
     with reading(server().engine, till.program.id) as session:
-        found = member_of_card(session, card_number).member
+        found = member_of_card(session, card_of_path(card_number)).member
         only = [found.id]
+        points = balance(session, found.id)
+        own = coefficients_of_members(session, only).get(found.id, ())
         news = newest(session, only).get(found.id)
         body = {
             "member_id": found.id,
             "card_number": card_number,
             "tier": tiers(session, only).get(found.id),
-            "balance": balance_body(balance(session, found.id)),
+            "balance": balance_body(points),
             "challenges": challenge_bodies(states(session, till.program, only, till.now).get(found.id, ())),
             "vouchers": [voucher_body(voucher) for voucher in vouchers(session, only, till.now).get(found.id, ())],
             "offers": [{"text": news}] if news else [],
+            "points_held": points.held,
+            "points_owed": points.owed,
+            "tags": tags_of_member(session, found.id),
+            "coefficients": coefficient_bodies([one for one in own if one.ends_at is None or one.ends_at > till.now]),
         }
     return json_response(body)
+
+
+@blueprint.put("/members/<card_number>/coefficient")
+@till_view("members")
+def coefficient(till: Till, card_number: str) -> Response:
+    """Set the member's own percent; doing it again changes nothing, so it needs no key."""
+    body, _data = read_body(CoefficientRequest)
+    till.require_outlet(body.outlet)
+    with transaction(server().engine, till.program.id) as session:
+        coefficients = set_coefficient(
+            session,
+            till.program,
+            card_of_path(card_number),
+            percent=body.percent,
+            outlet=body.outlet,
+            ends_at=body.ends_at,
+            redeem_max_percent=body.redeem_max_percent,
+            actor=till.actor,
+            now=till.now,
+        )
+    return json_response({"card_number": card_number, "coefficients": coefficient_bodies(coefficients)})
+
+
+@blueprint.put("/members/<card_number>/tags")
+@till_view("members")
+def tags(till: Till, card_number: str) -> Response:
+    """Set the member's tags; doing it again changes nothing, so it needs no key."""
+    body, _data = read_body(TagsRequest)
+    with transaction(server().engine, till.program.id) as session:
+        found = member_of_card(session, card_of_path(card_number)).member
+        kept = set_tags(session, till.program, found.id, body.tags, actor=till.actor, now=till.now)
+    return json_response({"card_number": card_number, "tags": kept})
 
 
 @blueprint.get("/members/<card_number>/entries")
@@ -93,7 +140,7 @@ def ledger(till: Till, card_number: str) -> Response:
     """A page of the member's ledger, newest first."""
     query = read_query(EntriesQuery)
     with reading(server().engine, till.program.id) as session:
-        found = member_of_card(session, card_number).member
+        found = member_of_card(session, card_of_path(card_number)).member
         rows = entries(session, found.id, before_sequence=query.after, limit=query.limit)
     # Entries are numbered without gaps, so the first one ends the list.
     last = rows[-1].sequence if rows else 1

@@ -30,6 +30,7 @@ def quote(till: Till) -> Response:
     """What a receipt would bring and cost; changes nothing."""
     body, _data = read_body(QuoteRequest)
     till.require_outlet(body.outlet)
+    till.require_currency(body.currency)
     with reading(server().engine, till.program.id) as session:
         quoted = quote_purchase(session, till.program, body.command(), till.now)
     return json_response(quote_body(quoted.quote, quoted.spendable_at))
@@ -41,6 +42,7 @@ def purchase(till: Till) -> Response:
     """Record a receipt, once."""
     body, data = read_body(PurchaseRequest)
     till.require_outlet(body.outlet)
+    till.require_currency(body.currency)
     if body.redeem_points != 0:
         till.require("redeem")
 
