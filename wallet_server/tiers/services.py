@@ -26,6 +26,8 @@ from wallet_server.tiers.levels import Cause, Decision, Standing, decide
 from wallet_server.tiers.models import MemberTier, TierChange
 from wallet_server.tiers.queries import days_of_members, standings
 from wallet_server.tiers.table import Counts, tier_table
+from wallet_server.webhooks.events import Event
+from wallet_server.webhooks.services import emit
 
 REVIEWED_AT_ONCE: Final = 500
 PROTECTED_DAYS_MAX: Final = 3650
@@ -137,6 +139,12 @@ def _write(
     columns = ["tier", "since", "protected_until", "grace_until", "review_at"]
     upsert_rows(session, MemberTier, rows, key=["member_id"], update=columns)
     insert_rows(session, TierChange, steps)
+    emit(session, program.id, [_event(step) for step in steps], now)
+
+
+def _event(step: Mapping[str, Any]) -> Event:
+    data = {"member_id": str(step["member_id"]), "from": step["from_tier"], "to": step["to_tier"]}
+    return Event("tier.changed", step["member_id"], {**data, "reason": step["reason"]})
 
 
 def grant_tier(
