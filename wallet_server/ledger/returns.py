@@ -67,14 +67,18 @@ def take_back(
     program: ProgramDefinition,
     member_id: UUID,
     *,
-    purchase_id: UUID,
+    purchase_id: UUID | None,
     points: int,
     reason: str,
     occurred_at: datetime,
     now: datetime,
     outlet_id: UUID | None = None,
+    earning_id: UUID | None = None,
 ) -> TakenBack:
     """Take points back that a purchase had brought; 0 does nothing.
+
+    With ``earning_id`` those of one posting, such as the reward of a challenge; without either there is nothing
+    that the points came from.
 
     From the purchase's own earnings first: pending, then spendable. What of them has expired meanwhile the
     member no longer has and does not lose twice. Then from other spendable lots, the earliest expiry first; what
@@ -85,12 +89,12 @@ def take_back(
         return TakenBack()
     balances = lock_balances(session, [member_id])
     lots = open_lots(session, [member_id])[member_id]
-    own = _own_lots(session, program.id, purchase_id)
+    own = _own_lots(session, program.id, purchase_id, earning_id)
     mine = [lot for lot_id, lot in lots.items() if lot_id in own]
     pending, rest = _pending_shares(mine, points)
     own_spendable = min(rest, sum(lot.available for lot in mine))
     rest -= own_spendable
-    expired = min(rest, _own_expired(session, program.id, purchase_id, own))
+    expired = min(rest, _own_expired(session, program.id, purchase_id, earning_id, own))
     rest -= expired
     others = [lot for lot_id, lot in lots.items() if lot_id not in own]
     from_others = min(rest, sum(lot.available for lot in others))
@@ -106,7 +110,7 @@ def take_back(
         purchase_id=purchase_id,
         takes=pending + take(mine, own_spendable) + take(others, from_others),
         outlet_id=outlet_id,
-        corrects=_posting_of(session, program.id, purchase_id, OWN_EARNINGS),
+        corrects=earning_id or _posting_of(session, program.id, purchase_id, OWN_EARNINGS),
     )
     after = post(session, program.id, [movement], now, balances=balances)[member_id]
     assert not (after.owed and after.spendable), "who owes has nothing to spend"
@@ -120,39 +124,43 @@ def _pending_shares(lots: Collection[OpenLot], points: int) -> tuple[LotShares, 
     return first_of(shares, taken)[0], points - taken
 
 
-def _own_lots(session: Session, program_id: UUID, purchase_id: UUID) -> set[UUID]:
+def _own_lots(session: Session, program_id: UUID, purchase_id: UUID | None, earning_id: UUID | None) -> set[UUID]:
     """The lots that a purchase has brought: its points, and those of the challenges that it completed."""
+    if purchase_id is None and earning_id is None:
+        return set()
+    wanted = POSTING.c.id == earning_id if earning_id is not None else POSTING.c.purchase_id == purchase_id
     rows = session.connection().execute(
         sa.select(LOT.c.id)
         .join(POSTING, POSTING.c.id == LOT.c.posting_id)
-        .where(
-            POSTING.c.purchase_id == purchase_id,
-            POSTING.c.program_id == program_id,
-            POSTING.c.kind.in_(OWN_EARNINGS),
-        )
+        .where(wanted, POSTING.c.program_id == program_id, POSTING.c.kind.in_(OWN_EARNINGS))
     )
     return set(rows.scalars())
 
 
-def _own_expired(session: Session, program_id: UUID, purchase_id: UUID, own: Collection[UUID]) -> int:
+def _own_expired(
+    session: Session, program_id: UUID, purchase_id: UUID | None, earning_id: UUID | None, own: Collection[UUID]
+) -> int:
     """How many of a purchase's points have expired and were not taken back since."""
+    if not own:
+        return 0
     connection = session.connection()
     lost = connection.execute(
         sa.select(sa.func.coalesce(sa.func.sum(ALLOCATION.c.points), 0))
         .join(POSTING, POSTING.c.id == ALLOCATION.c.posting_id)
         .where(ALLOCATION.c.lot_id.in_(own), ALLOCATION.c.program_id == program_id, POSTING.c.kind.in_(LOST))
     ).scalar_one()
-    booked = _moved(connection, program_id, purchase_id, "take_back", "expired")
+    wanted = POSTING.c.reverses_id == earning_id if earning_id is not None else POSTING.c.purchase_id == purchase_id
+    booked = _moved(connection, program_id, wanted, "take_back", "expired")
     return max(0, int(lost) + booked)
 
 
-def _moved(connection: sa.Connection, program_id: UUID, purchase_id: UUID, kind: str, account: str) -> int:
-    """The sum of a purchase's entries of one kind of posting on one account."""
+def _moved(connection: sa.Connection, program_id: UUID, wanted: sa.ColumnElement[bool], kind: str, account: str) -> int:
+    """The sum of the entries on one account of one kind of posting, of those that are ``wanted``."""
     statement = (
         sa.select(sa.func.coalesce(sa.func.sum(ENTRY.c.points), 0))
         .join(POSTING, POSTING.c.id == ENTRY.c.posting_id)
         .where(
-            POSTING.c.purchase_id == purchase_id,
+            wanted,
             POSTING.c.program_id == program_id,
             POSTING.c.kind == kind,
             ENTRY.c.account == account,
@@ -161,8 +169,10 @@ def _moved(connection: sa.Connection, program_id: UUID, purchase_id: UUID, kind:
     return int(connection.execute(statement).scalar_one())
 
 
-def _posting_of(session: Session, program_id: UUID, purchase_id: UUID, kinds: Collection[str]) -> UUID | None:
+def _posting_of(session: Session, program_id: UUID, purchase_id: UUID | None, kinds: Collection[str]) -> UUID | None:
     """The purchase's first posting of these kinds."""
+    if purchase_id is None:
+        return None
     statement = (
         sa.select(POSTING.c.id)
         .where(
@@ -203,7 +213,8 @@ def give_back(
     redemption = _posting_of(session, program.id, purchase_id, ("redeem",))
     assert redemption is not None, "no points paid for this purchase"
     shares = _redeemed_shares(connection, program.id, redemption)
-    returned = -sum(_moved(connection, program.id, purchase_id, kind, "redeemed") for kind in ("return", "reissue"))
+    wanted = POSTING.c.purchase_id == purchase_id
+    returned = -sum(_moved(connection, program.id, wanted, kind, "redeemed") for kind in ("return", "reissue"))
     _before, left = first_of(shares, returned)
     back, _after = first_of(left, points)
     origins = _origins(connection, program.id, {lot_id for lot_id, _points in back})
