@@ -35,6 +35,7 @@ __all__ = [
     "advanced",
     "allowed_today",
     "contribution",
+    "lost_rounds",
     "state_of",
     "unit_of",
     "window_key",
@@ -61,7 +62,10 @@ class LineFacts:
 
 @dataclass(frozen=True)
 class PurchaseFacts:
-    """What challenges ask of a purchase; ``outlet`` is a code, ``total_minor`` is after discounts."""
+    """What challenges ask of a purchase; ``outlet`` is a code, ``total_minor`` is after discounts.
+
+    A ``visit`` without money is one too, without lines; ``purchase_id`` is then the visit's id.
+    """
 
     purchase_id: UUID
     member_id: UUID
@@ -70,6 +74,7 @@ class PurchaseFacts:
     business_date: date
     total_minor: int
     lines: tuple[LineFacts, ...]
+    visit: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,9 +134,12 @@ def contribution(challenge: Challenge, facts: PurchaseFacts, ancestors: Ancestor
 
     The outlet must be one of the filter's; a line counts if its sku is one of the filter's and its category,
     or one that it is part of, is one of the filter's (a missing list asks nothing). Visits and purchases
-    count one if any line counts. Without a filter on lines, money counts by the receipt's total.
+    count one if any line counts. Without a filter on lines, money counts by the receipt's total. A visit without
+    money is a visit and nothing else.
     """
     wanted = challenge.filter
+    if facts.visit and challenge.metric != "visits":
+        return 0
     if wanted.outlets and facts.outlet not in wanted.outlets:
         return 0
     by_line = bool(wanted.skus or wanted.categories)
@@ -188,6 +196,18 @@ def advanced(
     completions = max(standing.completions, allowed)
     rounds = range(standing.completions + 1, completions + 1)
     return replace(standing, progress=progress, completions=completions), rounds
+
+
+def lost_rounds(challenge: Challenge, before: Standing, progress: int) -> range:
+    """The numbers of the rounds that are no longer reached when progress falls from ``before`` to ``progress``.
+
+    Only rounds that the fall takes: one that a target raised since then no longer reaches stays.
+    """
+    target = challenge.target * unit_of(challenge)
+    most = before.completions if challenge.repeat == "unlimited" else 1
+    had = min(before.completions, before.progress // target, most)
+    left = min(had, progress // target)
+    return range(before.completions - (had - left) + 1, before.completions + 1)
 
 
 def state_of(challenge: Challenge, window: str, standing: Standing, *, completed_elsewhere: bool) -> ChallengeState:

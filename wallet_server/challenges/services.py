@@ -49,7 +49,7 @@ class _Step:
 
 
 def advance(session: Session, program: ProgramDefinition, facts: Sequence[PurchaseFacts], now: datetime) -> Advance:
-    """Count purchases for the program's challenges, in the order given.
+    """Count purchases (and visits) for the program's challenges, in the order given.
 
     The caller holds the members' balance rows locked (``ledger.services.lock_balances``), so that two
     purchases of one member never read the same standing. At most five statements, whatever the size of the
@@ -84,7 +84,9 @@ def advance(session: Session, program: ProgramDefinition, facts: Sequence[Purcha
         )
         board.put(key, standing)
         for number in rounds:
-            completions.append(Completion(member_id, code, step.window, number, step.facts.purchase_id))
+            completions.append(
+                Completion(member_id, code, step.window, number, step.facts.purchase_id, step.facts.visit)
+            )
             completed_at[key] = max(step.facts.occurred_at, completed_at.get(key, step.facts.occurred_at))
         contributions.append(
             {

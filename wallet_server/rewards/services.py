@@ -12,12 +12,13 @@ from sqlmodel import Session, col, select
 from wallet_server.db import insert_rows, new_id
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.i18n import localized
+from wallet_server.ledger.expiry import expires_at
 from wallet_server.ledger.postings import Movement, earn
 from wallet_server.ledger.services import post
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import VoucherReward
 from wallet_server.rewards.models import Voucher
-from wallet_server.rewards.wins import Completion, Won, new_voucher_code, parse_voucher_code
+from wallet_server.rewards.wins import WITHDRAWN, Completion, Won, new_voucher_code, parse_voucher_code
 
 FUTURE_MAX: Final = timedelta(minutes=10)
 """How far a till's clock may be ahead."""
@@ -50,8 +51,9 @@ def grant(session: Session, program: ProgramDefinition, completions: Sequence[Co
                     challenge.reward.points,
                     reason=localized(challenge.name, program.default_language, program.languages),
                     occurred_at=now,
+                    expires_at=expires_at(program, now),
                     kind="reward",
-                    purchase_id=completion.purchase_id,
+                    purchase_id=None if completion.by_visit else completion.purchase_id,
                 )
             )
             won.append(_won(completion, points=challenge.reward.points))
@@ -124,6 +126,8 @@ def redeem_voucher(
             col(Voucher.code) == wanted,
             col(Voucher.redeemed_at).is_(None),
             sa.or_(col(Voucher.expires_at).is_(None), col(Voucher.expires_at) > occurred_at),
+            # A redemption that is told late does not come before the withdrawal.
+            ~col(Voucher.origin).startswith(WITHDRAWN, autoescape=True),
         )
         .values(redeemed_at=occurred_at, redeemed_outlet_id=outlet_id, redeemed_by=actor[:200], receipt_id=receipt_id)
         .returning(col(Voucher.id)),
@@ -143,7 +147,10 @@ def redeem_voucher(
         raise DomainError("voucher_used", "this voucher has been used", status=409, redeemed_at=when)
     assert voucher.expires_at is not None, "a voucher that is neither used nor expired can be redeemed"
     when = voucher.expires_at.isoformat()
-    raise DomainError("voucher_expired", "this voucher has expired", status=409, expired_at=when)
+    sentence = "this voucher has expired"
+    if voucher.origin.startswith(WITHDRAWN):
+        sentence = "this voucher was withdrawn: what had won it was refunded"
+    raise DomainError("voucher_expired", sentence, status=409, expired_at=when)
 
 
 def _unknown() -> NotFoundError:

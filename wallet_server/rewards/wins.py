@@ -11,18 +11,24 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Digits and capitals without I, L, O, U: read aloud and typed without mistakes (Crockford's base 32)."""
 RANDOM_CHARACTERS = 12
 """60 random bits: guessing is hopeless at any rate that a till's limit lets through."""
+WITHDRAWN = "withdrawn:"
+"""What the origin of a voucher begins with whose completion was undone; its old origin follows."""
 _LOOK_ALIKE = str.maketrans("OIL", "011", " -")
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A challenge was completed: the ``round``-th time (from 1) in its ``window``, by ``purchase_id``."""
+    """A challenge was completed: the ``round``-th time (from 1) in its ``window``, by ``purchase_id``.
+
+    ``by_visit``: it was a visit without money, and ``purchase_id`` is that visit's id.
+    """
 
     member_id: UUID
     challenge: str
     window: str
     round: int
     purchase_id: UUID
+    by_visit: bool = False
 
     @property
     def origin(self) -> str:
