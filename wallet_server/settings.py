@@ -94,6 +94,10 @@ class Settings(BaseModel):
         le=5,
         description="How many reverse proxies of your own stand in front and set `X-Forwarded-*`; 0: none is believed.",
     )
+    WALLET_WEBHOOK_PRIVATE: bool = Field(
+        default=False,
+        description="1: webhooks may also go to addresses of your own network (10.0.0.1, this machine), over https.",
+    )
 
     @field_validator("WALLET_PUBLIC_URL", "WALLET_APNS_URL", "WALLET_GOOGLE_API_URL")
     @classmethod

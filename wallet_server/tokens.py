@@ -1,7 +1,7 @@
 """Secrets that are derived instead of stored, and fingerprints of those that are stored.
 
-A pass's authenticationToken and a member page's address must be given out again and again, so a hash of
-them would not do, and a copy in the database would be a second place to steal them from. They are
+A pass's authenticationToken, a member page's address and a webhook's secret are needed again and again, so
+a hash of them would not do, and a copy in the database would be a second place to steal them from. They are
 HMAC-SHA256 (RFC 2104) of an id and a generation number under a key that HKDF (RFC 5869) derives from
 ``WALLET_SECRET_KEY``; raising the generation revokes the old one.
 """
@@ -51,6 +51,10 @@ class TokenMint:
         return self._key("member-page")
 
     @cached_property
+    def _webhook_key(self) -> bytes:
+        return self._key("webhook-secret")
+
+    @cached_property
     def session_key(self) -> str:
         """The key that signs the browser's cookies."""
         return self._key("session").hex()
@@ -79,3 +83,8 @@ class TokenMint:
     def is_page_token(self, token: str, member_id: UUID, generation: int = 0) -> bool:
         """Compare in constant time."""
         return hmac.compare_digest(token.encode(), self.page_token(member_id, generation).encode())
+
+    def webhook_secret(self, webhook_id: UUID, generation: int = 0) -> str:
+        """What a webhook's messages are signed with, as Standard Webhooks writes it: 256 bits in base64."""
+        message = webhook_id.bytes + generation.to_bytes(4, "big")
+        return "whsec_" + base64.b64encode(hmac.digest(self._webhook_key, message, "sha256")).decode()

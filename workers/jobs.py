@@ -20,13 +20,15 @@ from sqlmodel import Session
 
 from wallet_server.campaigns.services import BATCH_DUE, send_batch
 from wallet_server.db import ALL_PROGRAMS, is_locked, transaction
-from wallet_server.issuance.services import PASS_CHANGED, refresh_passes
+from wallet_server.issuance.services import PASS_CHANGED, REFRESH_PRIORITY, passes_changed, refresh_passes
 from wallet_server.outbox import services as outbox
 from wallet_server.outbox.services import Leased
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
-from wallet_server.programs.services import PROGRAM_PUBLISHED
-from workers import push
+from wallet_server.programs.services import PROGRAM_PUBLISHED, TIERS_CHANGED
+from wallet_server.tiers.services import review_table
+from wallet_server.webhooks.services import WEBHOOK_DUE
+from workers import push, webhooks
 from workers.outcome import Settled
 from workers.runtime import Runtime
 
@@ -59,10 +61,21 @@ def _refresh_passes(session: Session, program: ProgramDefinition, payload: Mappi
         outbox.add(session, topic=PROGRAM_PUBLISHED, queue="bulk", program_id=program.id, payload=rest, now=now)
 
 
+def _review_tiers(session: Session, program: ProgramDefinition, payload: Mapping[str, Any], now: datetime) -> None:
+    reviewed = review_table(session, program, UUID(payload["after"]) if payload["after"] else None, now)
+    for member_ids in reviewed.changed.values():
+        passes_changed(session, program, member_ids, now, priority=REFRESH_PRIORITY)
+    if reviewed.after is not None:
+        rest = {"v": 1, "after": str(reviewed.after)}
+        outbox.add(session, topic=TIERS_CHANGED, queue="bulk", program_id=program.id, payload=rest, now=now)
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     PASS_CHANGED: Handler(outside=push.pass_changed),
     BATCH_DUE: Handler(inside=_send_campaign_batch),
     PROGRAM_PUBLISHED: Handler(inside=_refresh_passes),
+    TIERS_CHANGED: Handler(inside=_review_tiers),
+    WEBHOOK_DUE: Handler(outside=webhooks.webhook_due),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +13,9 @@ from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.content import CardState
 from wallet_server.issuance.google import GoogleCards
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.webhooks.address import address_policy
+from wallet_server.webhooks.deliveries import Line, Outcome
+from wallet_server.webhooks.sender import WebhookSender
 
 
 class Pusher(Protocol):
@@ -35,6 +38,16 @@ class Google(Protocol):
         """Close the connection."""
 
 
+class Webhooks(Protocol):
+    """Those who listen, seen from here: :class:`wallet_server.webhooks.sender.WebhookSender`."""
+
+    def send(self, lines: Sequence[Line], *, begin_within_s: float) -> Mapping[Line, Sequence[Outcome]]:
+        """Send each line up to its first failure."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """One worker process. ``chance`` spreads retries; it decides nothing else."""
@@ -42,6 +55,7 @@ class Runtime:
     context: ServerContext
     pusher: Pusher
     google: Google | None
+    webhooks: Webhooks
     chance: random.Random = field(default_factory=random.Random)
 
     def close(self) -> None:
@@ -49,6 +63,7 @@ class Runtime:
         self.pusher.close()
         if self.google is not None:
             self.google.close()
+        self.webhooks.close()
         self.context.engine.dispose()
 
 
@@ -70,4 +85,14 @@ def make_runtime(context: ServerContext) -> Runtime:
         raise ConfigurationError(f"WALLET_APNS_URL: {error}") from error
     parameters = context.wallets.google
     google = GoogleCards(parameters, public_url=context.settings.public_url) if parameters else None
-    return Runtime(context=context, pusher=pusher, google=google)
+    return Runtime(context=context, pusher=pusher, google=google, webhooks=make_webhooks(context))
+
+
+def make_webhooks(context: ServerContext) -> WebhookSender:
+    """The line to those who listen; nothing is opened yet."""
+    return WebhookSender(
+        context.mint,
+        address_policy(context.settings),
+        clock=context.clock,
+        machine_clock=context.machine_clock,
+    )

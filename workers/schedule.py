@@ -14,13 +14,18 @@ from wallet_server.campaigns.services import fail_given_up
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transaction
 from wallet_server.idempotency.services import prune as prune_idempotency_keys
-from wallet_server.issuance.services import prune_callbacks
+from wallet_server.issuance.services import passes_changed, prune_callbacks
 from wallet_server.outbox.services import prune as prune_outbox
+from wallet_server.programs.queries import load_program
 from wallet_server.purchases.services import release_due_points
+from wallet_server.tiers.services import review_due
+from wallet_server.webhooks.deliveries import prune as prune_deliveries
+from wallet_server.webhooks.deliveries import ring_forgotten
 
 KEEP_DONE_ROWS: Final = timedelta(days=7)
 KEEP_IDEMPOTENCY_KEYS: Final = timedelta(days=90)
 KEEP_CALLBACKS: Final = timedelta(days=30)
+KEEP_DELIVERIES: Final = timedelta(days=30)
 CERTIFICATE_WARNING: Final = timedelta(days=60)
 CERTIFICATE_ALARM: Final = timedelta(days=7)
 TURNS_MAX: Final = 100
@@ -45,10 +50,28 @@ def release_points(context: ServerContext) -> None:
             return
 
 
+def review_tiers(context: ServerContext) -> None:
+    """Lower tiers that are no longer reached, end temporary ones, lift by tenure; and show it on the passes."""
+    for _ in range(TURNS_MAX):
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            now = context.clock.now()
+            reviewed = review_due(session, now)
+            for program_id, member_ids in reviewed.changed.items():
+                passes_changed(session, load_program(session, program_id=program_id), member_ids, now)
+        if not reviewed.looked_at:
+            return
+
+
 def fail_lost_recipients(context: ServerContext) -> None:
     """Say of members whose campaign batch was given up that they were not reached."""
     with transaction(context.engine, ALL_PROGRAMS) as session:
         fail_given_up(session, context.clock.now())
+
+
+def ring_forgotten_webhooks(context: ServerContext) -> None:
+    """Ask again for messages to others whose row of work was given up."""
+    with transaction(context.engine, ALL_PROGRAMS) as session:
+        ring_forgotten(session, context.clock.now())
 
 
 def prune(context: ServerContext) -> None:
@@ -58,6 +81,7 @@ def prune(context: ServerContext) -> None:
         (prune_outbox, now - KEEP_DONE_ROWS),
         (prune_idempotency_keys, now - KEEP_IDEMPOTENCY_KEYS),
         (prune_callbacks, now - KEEP_CALLBACKS),
+        (prune_deliveries, now - KEEP_DELIVERIES),
     ):
         for _ in range(TURNS_MAX):
             with transaction(context.engine, ALL_PROGRAMS) as session:
@@ -85,7 +109,9 @@ def watch_certificate(context: ServerContext) -> None:
 
 TASKS: Final = (
     Task("release points", timedelta(seconds=2), release_points),
+    Task("review tiers", timedelta(seconds=2), review_tiers),
     Task("fail lost recipients", timedelta(seconds=10), fail_lost_recipients),
+    Task("ring forgotten webhooks", timedelta(minutes=1), ring_forgotten_webhooks),
     Task("prune", timedelta(hours=1), prune),
     Task("count rows", timedelta(hours=24), count_rows),
     Task("watch certificate", timedelta(hours=12), watch_certificate),

@@ -25,7 +25,7 @@ from wallet_server.members.services import Enrol, enrol
 from wallet_server.outbox.models import OutboxRow
 from wallet_server.settings import Settings
 from workers.jobs import work
-from workers.runtime import Runtime
+from workers.runtime import Runtime, make_webhooks
 
 
 class StoppedClock:
@@ -161,14 +161,18 @@ def clock() -> StoppedClock:
 @pytest.fixture
 def workshop(engine: Engine, settings: Settings, clock: StoppedClock) -> Iterator[Workshop]:
     context = make_context(settings)
-    yield make_workshop(context, clock)
+    made = make_workshop(context, clock)
+    yield made
+    made.runtime.webhooks.close()
     context.engine.dispose()
 
 
 def make_workshop(context: ServerContext, clock: Any) -> Workshop:
     context = replace(context, clock=clock)
     pushes, cards = RecordedPushes(context.engine), RecordedCards(context.engine)
-    runtime = Runtime(context=context, pusher=pushes, google=cards, chance=random.Random(1))
+    runtime = Runtime(
+        context=context, pusher=pushes, google=cards, webhooks=make_webhooks(context), chance=random.Random(1)
+    )
     with transaction(context.engine, ALL_PROGRAMS) as session:
         program = publish(session, NOW)
     return Workshop(context, runtime, clock, pushes, cards, program)
