@@ -36,6 +36,15 @@ CONDITIONS: Final[Mapping[Family, tuple[str, ...]]] = {
     "behavior": ("weekdays", "time", "dates", "receipt_total_minor", "nth_purchase", "payment_types"),
 }
 """The conditions of each family, in the order in which they are asked."""
+ALLOWED: Final[Mapping[Family, tuple[str, ...]]] = {
+    **CONDITIONS,
+    "product": (*CONDITIONS["product"], *CONDITIONS["customer"], *CONDITIONS["behavior"]),
+}
+"""What a rule of each family may ask.
+
+A product rule may also say for whom and when ("cappuccino doubles on Mondays from 16 to 18"): it is asked about a
+line, and a line has a receipt and a member. The others are about the receipt, so they cannot ask a line.
+"""
 RULES_MAX: Final = 5_000
 CODES_MAX: Final = 5_000
 """How many codes one condition may list."""
@@ -279,7 +288,7 @@ class Rule(_Part):
     @model_validator(mode="after")
     def _check_rule(self) -> Self:
         for name in self.when.given():
-            if name not in CONDITIONS[self.family]:
+            if name not in ALLOWED[self.family]:
                 home = next(family for family, names in CONDITIONS.items() if name in names)
                 raise ValueError(f"when.{name} is a condition of {home} rules, and this is a {self.family} rule")
         check_effects(self.family, self.earn, self.redeem)

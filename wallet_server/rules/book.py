@@ -197,7 +197,7 @@ def rule_book(program: ProgramDefinition) -> RuleBook:
     of_lines: dict[_Key, list[CompiledRule]] = {}
     for (_kind, rule), ready in zip(written, rules, strict=True):
         index = of_lines if rule.family == "product" else of_receipts
-        kind, keys = next(_selective(rule))
+        kind, keys = next(_selective_for_lines(rule.when) if rule.family == "product" else _selective(rule))
         for scope in rule.outlets or (None,):
             for key in keys:
                 index.setdefault((scope, kind, key), []).append(ready)
@@ -249,12 +249,8 @@ def _selective(rule: Rule) -> Iterator[_Keys]:
     when = rule.when
     if when.members is not None:
         yield "card", frozenset(when.members)
-    if when.skus is not None:
-        yield "sku", frozenset(when.skus)
     if when.nth_purchase is not None:
         yield "nth", frozenset((when.nth_purchase,))
-    if when.categories is not None:
-        yield "category", frozenset(when.categories)
     yield from _by_dates(when)
     if when.segments is not None:
         yield "segment", frozenset(when.segments)
@@ -264,12 +260,21 @@ def _selective(rule: Rule) -> Iterator[_Keys]:
         yield "tier", frozenset(when.tiers)
     if when.payment_types is not None:
         yield "payment", frozenset(when.payment_types)
-    if rule.family != "product":
-        yield from _by_validity(rule)
+    yield from _by_validity(rule)
     yield from _by_clock(when)
-    for kind, amounts in (("size", when.receipt_total_minor), ("price", when.unit_price_minor)):
-        if amounts is not None:
-            yield kind, _sizes(amounts)
+    if when.receipt_total_minor is not None:
+        yield "size", _sizes(when.receipt_total_minor)
+    yield "all", frozenset((None,))
+
+
+def _selective_for_lines(when: RuleConditions) -> Iterator[_Keys]:
+    """The same for product rules, which are looked up for each line: only what a line has itself."""
+    if when.skus is not None:
+        yield "sku", frozenset(when.skus)
+    if when.categories is not None:
+        yield "category", frozenset(when.categories)
+    if when.unit_price_minor is not None:
+        yield "price", _sizes(when.unit_price_minor)
     yield "all", frozenset((None,))
 
 

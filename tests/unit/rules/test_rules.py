@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -271,3 +272,26 @@ def test_the_trace_says_how_a_percent_came_about() -> None:
     assert (steps[None]["why"], steps[None]["others"]) == ("1 % × 5 = 5 %, after 10 % off", True)
     none = [step for step in made(earn(none=True)).trace if step["kind"] == "percent"]
     assert [(step["why"], step["effect"]["none"], step["others"]) for step in none] == [("earns nothing", True, False)]
+
+
+@pytest.mark.parametrize(
+    ("local", "card", "points"),
+    [
+        ("2026-11-23T15:59", "1", 3),
+        ("2026-11-23T16:00", "1", 6),
+        ("2026-11-23T17:59", "1", 6),
+        ("2026-11-23T18:00", "1", 3),
+        ("2026-11-24T16:00", "1", 3),
+        ("2026-11-23T16:00", "2", 3),
+    ],
+)
+def test_a_product_rule_may_say_when_and_for_whom(local: str, card: str, points: int) -> None:
+    """Cappuccino doubles on Mondays from 16 to 18, for the card 1; the cake beside it does not."""
+    when = {
+        "skus": ["cappuccino"], "weekdays": ["mon"], "time": {"from": "16:00", "to": "18:00"}, "members": ["1"],
+    }  # fmt: skip
+    program = definition(rules=[{"name": "Hour", "family": "product", "when": when, "earn": {"multiply": 2}}])
+    lines = (Line(1, 1000, 30_000, sku="cappuccino"), Line(2, 1000, 10_000, sku="cake"))
+    at = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo("Europe/Skopje"))
+    made = quote(program, Receipt("A", at, lines), MemberFacts(UUID(int=1), 0, cards=frozenset((card,))))
+    assert [line.points_earned for line in made.lines] == [points, 1]

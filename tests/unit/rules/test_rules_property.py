@@ -88,10 +88,14 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
     family = draw(st.sampled_from(naive.FAMILIES))
     # Few conditions, so that rules of a family often meet.
     count = draw(st.sampled_from([0, 0, 1, 1, 2]))
-    names = draw(st.permutations(list(CONDITIONS[family])))[:count]
+    offered = {**CONDITIONS[family]}
+    if family == "product":
+        # It may also say for whom and when.
+        offered |= CONDITIONS["customer"] | CONDITIONS["behavior"]
+    names = draw(st.permutations(list(offered)))[:count]
     rule: dict[str, Any] = {
         "family": family,
-        "when": {name: draw(CONDITIONS[family][name]) for name in names},
+        "when": {name: draw(offered[name]) for name in names},
         "priority": draw(st.sampled_from([0, 0, 0, 1, -1])),
     }
     if draw(st.integers(0, 3)) == 0:
