@@ -85,7 +85,7 @@ def test_the_smallest_file_has_every_default() -> None:
         ),
         (
             "challenges:\n  - {code: c, name: C, metric: visits, target: 3, reward: {}}\n",
-            "line 8: challenges[0].reward: a reward is one of voucher, points",
+            "line 8: challenges[0].reward: a reward is one of voucher, points, tier",
         ),
         (
             "segments:\n  - code: s\n    name: S\n    when: {tiers: [gold]}\n",

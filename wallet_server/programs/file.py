@@ -164,16 +164,24 @@ class VoucherReward(_Part):
     valid_days: Annotated[int, Field(ge=1, le=3650)] | None = None
 
 
+class TierReward(_Part):
+    """A level for some days, whatever was reached (``mission.md``: a temporary status)."""
+
+    code: Code
+    days: Annotated[int, Field(ge=1, le=3650)]
+
+
 class Reward(_Part):
     """What a completed challenge brings; exactly one member is given."""
 
     voucher: VoucherReward | None = None
     points: Annotated[int, Field(ge=1, le=POINTS_MAX)] | None = None
+    tier: TierReward | None = None
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
-        if (self.voucher is None) == (self.points is None):
-            raise ValueError("a reward is one of voucher, points")
+        if sum(item is not None for item in (self.voucher, self.points, self.tier)) != 1:
+            raise ValueError("a reward is one of voucher, points, tier")
         return self
 
 
@@ -251,6 +259,8 @@ class ProgramFile(_Part):
         for index, challenge in enumerate(self.challenges):
             for number, outlet in enumerate(challenge.filter.outlets):
                 _known(("challenges", index, "filter", "outlets", number), outlet, outlets)
+            if challenge.reward.tier is not None:
+                _known(("challenges", index, "reward", "tier", "code"), challenge.reward.tier.code, levels)
         for index, segment in enumerate(self.segments):
             for number, tier in enumerate(segment.when.tiers or ()):
                 _known(("segments", index, "when", "tiers", number), tier, levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -113,10 +114,21 @@ class Tiers(_Part):
     levels: Annotated[list[TierLevel], Field(max_length=LEVELS_MAX)] = []
 
     @property
+    def thresholds(self) -> Iterator[Threshold]:
+        """All thresholds of all levels."""
+        for level in self.levels:
+            if level.reach is not None:
+                yield from (*level.reach.any, *level.reach.all)
+
+    @property
     def asks_tenure(self) -> bool:
         """Whether a level can be reached by time alone."""
-        thresholds = (item for level in self.levels if level.reach for item in (*level.reach.any, *level.reach.all))
-        return any(threshold.tenure_days is not None for threshold in thresholds)
+        return any(threshold.tenure_days is not None for threshold in self.thresholds)
+
+    @property
+    def asks_products(self) -> bool:
+        """Whether it matters which category is part of which."""
+        return any(threshold.bought is not None for threshold in self.thresholds)
 
     @model_validator(mode="after")
     def _check_levels(self) -> Self:

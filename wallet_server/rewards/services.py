@@ -19,6 +19,7 @@ from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import VoucherReward
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.wins import WITHDRAWN, Completion, Won, new_voucher_code, parse_voucher_code
+from wallet_server.tiers.services import grant_tier
 
 FUTURE_MAX: Final = timedelta(minutes=10)
 """How far a till's clock may be ahead."""
@@ -27,7 +28,7 @@ PAST_MAX: Final = timedelta(days=30)
 
 
 def grant(session: Session, program: ProgramDefinition, completions: Sequence[Completion], now: datetime) -> list[Won]:
-    """Give what each completion has won, in order: a voucher, or points through the ledger.
+    """Give what each completion has won, in order: a voucher, points through the ledger, or a level for some days.
 
     A completion brings its reward once: a second time breaks a constraint (vouchers) and is never asked for
     (points follow the completion counter of ``challenge_progress`` in the same transaction). A challenge that
@@ -57,20 +58,34 @@ def grant(session: Session, program: ProgramDefinition, completions: Sequence[Co
                 )
             )
             won.append(_won(completion, points=challenge.reward.points))
+        if challenge.reward.tier is not None:
+            tier, until = challenge.reward.tier.code, now + timedelta(days=challenge.reward.tier.days)
+            actor = f"challenge:{completion.challenge}"
+            grant_tier(session, program, completion.member_id, tier=tier, until=until, actor=actor, now=now)
+            won.append(_won(completion, tier=tier, tier_until=until))
     insert_rows(session, Voucher, vouchers)
     if movements:
         post(session, program.id, movements, now)
     return won
 
 
-def _won(completion: Completion, *, voucher_code: str | None = None, points: int | None = None) -> Won:
+def _won(
+    completion: Completion,
+    *,
+    voucher_code: str | None = None,
+    points: int | None = None,
+    tier: str | None = None,
+    tier_until: datetime | None = None,
+) -> Won:
     return Won(
         member_id=completion.member_id,
         purchase_id=completion.purchase_id,
-        kind="voucher" if voucher_code is not None else "points",
+        kind="voucher" if voucher_code is not None else "points" if points is not None else "tier",
         challenge=completion.challenge,
         voucher_code=voucher_code,
         points=points,
+        tier=tier,
+        tier_until=tier_until,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -38,14 +39,16 @@ class Completion:
 
 @dataclass(frozen=True)
 class Won:
-    """A reward that was given for a completion: a voucher's code, or points."""
+    """A reward that was given for a completion: a voucher's code, points, or a level until a moment."""
 
     member_id: UUID
     purchase_id: UUID
-    kind: Literal["voucher", "points"]
+    kind: Literal["voucher", "points", "tier"]
     challenge: str
     voucher_code: str | None = None
     points: int | None = None
+    tier: str | None = None
+    tier_until: datetime | None = None
 
 
 def new_voucher_code() -> str:

@@ -169,12 +169,14 @@ class QuoteAnswer(BaseModel):
 
 
 class RewardAnswer(BaseModel):
-    """What was won by this purchase: a voucher's code, or points."""
+    """What was won by this purchase: a voucher's code, points, or a tier until a moment."""
 
     challenge: str
-    kind: Literal["voucher", "points"]
+    kind: Literal["voucher", "points", "tier"]
     voucher_code: str | None
     points: int | None
+    tier: str | None
+    tier_until: datetime | None
 
 
 class PurchaseAnswer(QuoteAnswer):
@@ -261,7 +263,8 @@ def challenge_bodies(states: Sequence[ChallengeState]) -> list[dict[str, Any]]:
 
 def reward_body(won: Won) -> dict[str, Any]:
     """A reward."""
-    return {"challenge": won.challenge, "kind": won.kind, "voucher_code": won.voucher_code, "points": won.points}
+    names = ("challenge", "kind", "voucher_code", "points", "tier", "tier_until")
+    return {name: getattr(won, name) for name in names}
 
 
 def voucher_body(voucher: Voucher) -> dict[str, Any]:
