@@ -309,7 +309,7 @@ def _entry_sums(*names: tuple[str, str, sa.ColumnElement[bool]]) -> list[sa.Colu
 
 def holds_resolve_once(session: Session) -> list[Violation]:
     """L10: a hold's points are set aside while it is open, and once it is not they are captured or free again."""
-    own = sa.or_(POSTING.c.id == HOLD.c.id, POSTING.c.reverses_id == HOLD.c.id)
+    own = POSTING.c.reverses_id == HOLD.c.id
     sums = (
         sa.select(
             HOLD.c.id,

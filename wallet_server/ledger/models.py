@@ -41,6 +41,12 @@ class Posting(ProgramOwned, table=True):
         sa.Index("ix_posting_program_id_member_id", "program_id", "member_id"),
         sa.ForeignKeyConstraint(["program_id", "outlet_id"], ["outlet.program_id", "outlet.id"]),
         sa.Index("ix_posting_purchase_id", "purchase_id"),
+        sa.Index(
+            "ix_posting_reverses_id",
+            "reverses_id",
+            sqlite_where=sa.text("reverses_id IS NOT NULL"),
+            postgresql_where=sa.text("reverses_id IS NOT NULL"),
+        ),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -51,7 +57,9 @@ class Posting(ProgramOwned, table=True):
     reason: str = Field(max_length=300, description="For a person: `Receipt A-10045`, or what staff wrote.")
     occurred_at: datetime = Field(sa_type=UTCDateTime)
     recorded_at: datetime = Field(sa_type=UTCDateTime)
-    reverses_id: UUID | None = Field(default=None, description="The posting that this one corrects.")
+    reverses_id: UUID | None = Field(
+        default=None, description="The posting that this one corrects, or the hold that it places or resolves."
+    )
 
 
 class Entry(ProgramOwned, table=True):

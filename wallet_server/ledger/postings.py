@@ -102,7 +102,7 @@ class Movement:
     outlet_id: UUID | None = None
     """Where it happened."""
     corrects: UUID | None = None
-    """The posting that this one takes back, or the hold that it resolves."""
+    """The posting that this one takes back, or the hold that it places or resolves."""
     id: UUID = field(default_factory=new_id)
 
     def __post_init__(self) -> None:

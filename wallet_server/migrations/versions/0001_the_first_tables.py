@@ -803,6 +803,13 @@ def upgrade() -> None:
     with op.batch_alter_table("posting", schema=None) as batch_op:
         batch_op.create_index("ix_posting_program_id_member_id", ["program_id", "member_id"], unique=False)
         batch_op.create_index("ix_posting_purchase_id", ["purchase_id"], unique=False)
+        batch_op.create_index(
+            "ix_posting_reverses_id",
+            ["reverses_id"],
+            unique=False,
+            sqlite_where=sa.text("reverses_id IS NOT NULL"),
+            postgresql_where=sa.text("reverses_id IS NOT NULL"),
+        )
 
     op.create_table(
         "tier_change",
@@ -1248,6 +1255,11 @@ def downgrade() -> None:
 
     op.drop_table("tier_change")
     with op.batch_alter_table("posting", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_posting_reverses_id",
+            sqlite_where=sa.text("reverses_id IS NOT NULL"),
+            postgresql_where=sa.text("reverses_id IS NOT NULL"),
+        )
         batch_op.drop_index("ix_posting_purchase_id")
         batch_op.drop_index("ix_posting_program_id_member_id")
 
