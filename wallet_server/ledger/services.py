@@ -17,9 +17,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
-from wallet_server.db import insert_rows, new_id
+from wallet_server.db import insert_rows, new_id, update_rows
 from wallet_server.errors import DomainError
-from wallet_server.ledger.models import Allocation, Entry, Lot, Posting
+from wallet_server.ledger.models import Allocation, Entry, Lot, MemberBalance, Posting
 from wallet_server.ledger.postings import (
     MEMBER_ACCOUNTS,
     Balance,
@@ -272,19 +272,20 @@ def _write_balances(
     changed = {member_id: balance for member_id, balance in after.items() if before[member_id] != balance}
     if not changed:
         return
-    session.connection().execute(
-        sa.update(BALANCE)
-        .where(BALANCE.c.member_id == sa.bindparam("key"), BALANCE.c.program_id == program_id)
-        .values({name: sa.bindparam(f"new_{name}") for name in _BALANCE_VALUES}),
-        [
-            {"key": member_id, **{f"new_{name}": getattr(balance, name) for name in _BALANCE_VALUES[:-1]}}
-            | {"new_carried": str(balance.carried)}
-            for member_id, balance in sorted(changed.items())
-        ],
-    )
-
-
-_BALANCE_VALUES = ("spendable", "pending", "held", "owed", "sequence", "carried")
+    rows = [
+        {
+            "member_id": member_id,
+            "program_id": program_id,
+            "spendable": balance.spendable,
+            "pending": balance.pending,
+            "held": balance.held,
+            "owed": balance.owed,
+            "sequence": balance.sequence,
+            "carried": str(balance.carried),
+        }
+        for member_id, balance in sorted(changed.items())
+    ]
+    update_rows(session, MemberBalance, rows, key=["member_id", "program_id"])
 
 
 def release_pending(session: Session, now: datetime, *, limit: int = RELEASE_BATCH) -> dict[UUID, list[UUID]]:

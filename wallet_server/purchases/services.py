@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy.dialects import postgresql, sqlite
+import sqlalchemy as sa
 from sqlmodel import Session
 
 from wallet_server.challenges import services as challenges
 from wallet_server.challenges.progress import ChallengeState
-from wallet_server.db import ALL_PROGRAMS, insert_rows, set_scope, upsert_rows
+from wallet_server.db import ALL_PROGRAMS, insert_free_rows, insert_rows, set_scope, upsert_rows
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.postings import Balance
@@ -29,7 +29,7 @@ from wallet_server.partners.services import settle
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import categories_of_skus, costs_of_skus, load_program
 from wallet_server.purchases.commands import CardRow, RecordPurchase, Source, check
-from wallet_server.purchases.models import PurchaseLine, PurchaseTrace
+from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace
 from wallet_server.purchases.plan import (
     Plan,
     Planned,
@@ -49,6 +49,7 @@ from wallet_server.rules.engine import Quote
 from wallet_server.staff import audit
 from wallet_server.tiers.levels import Standing
 from wallet_server.tiers.queries import standings as read_standings
+from wallet_server.tiers.queries import tiers as read_tiers
 from wallet_server.tiers.services import reconsider
 
 BATCH_MAX = 1_000
@@ -198,7 +199,7 @@ def _record(
             program, now, source, recorded_by, dict(locked), dict(standings), categories, people, costs, versions
         )
         planned = _compute(session, plan, batch, cards)
-        if _claim(session, plan, savepoint=not batch.raise_errors):
+        if _claim(session, plan):
             break
         if batch.raise_errors:
             # Another till was faster, between our look and our write: now its receipt can be seen.
@@ -304,25 +305,17 @@ def _compute(session: Session, plan: Plan, batch: _Batch, cards: Mapping[str, Ca
     return planned
 
 
-def _claim(session: Session, plan: Plan, *, savepoint: bool) -> bool:
+def _claim(session: Session, plan: Plan) -> bool:
     """Write the purchases; false, and nothing written, if another transaction has recorded one of the receipts.
 
     The unique key (outlet, receipt) decides between two tills, not our look at the table before.
     """
-    if not plan.planned:
-        return True
-    dialect_insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = (
-        dialect_insert(PURCHASE)
-        .on_conflict_do_nothing(index_elements=["outlet_id", "receipt_id"])
-        .returning(PURCHASE.c.id)
-    )
     rows = [purchase_row(plan, planned) for planned in plan.planned]
-    nested = session.begin_nested() if savepoint else None
-    claimed = len(session.connection().execute(statement, rows).all()) == len(rows)
-    if nested is not None:
-        nested.commit() if claimed else nested.rollback()
-    return claimed
+    claimed = insert_free_rows(session, Purchase, rows, key=["outlet_id", "receipt_id"])
+    if len(claimed) == len(rows):
+        return True
+    session.connection().execute(sa.delete(PURCHASE).where(PURCHASE.c.id.in_(claimed)))
+    return False
 
 
 def _write(
@@ -346,6 +339,8 @@ def _write(
     won = grant(session, program, advance.completions, now)
     if any(reward.points for reward in won):
         balances |= read_balances(session, {reward.member_id for reward in won})
+    if any(reward.tier for reward in won):
+        tiers |= read_tiers(session, {reward.member_id for reward in won})
     passes_changed(session, program, member_ids, now, priority=IMPORT_PRIORITY if plan.source == "import" else 0)
     if plan.source == "panel":
         _note(session, plan)
