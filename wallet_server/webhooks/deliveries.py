@@ -168,7 +168,7 @@ def _take(session: Session, heads: Sequence[UUID], now: datetime) -> Mapping[UUI
         .returning(col(WebhookDelivery.id), col(WebhookDelivery.attempts)),
         execution_options={"synchronize_session": False},
     )
-    return dict(taken.tuples().all())
+    return {row.id: row.attempts for row in taken}
 
 
 def settle(session: Session, sent: Mapping[Line, Sequence[Outcome]], now: datetime, jitter: float) -> None:
@@ -185,17 +185,14 @@ def settle(session: Session, sent: Mapping[Line, Sequence[Outcome]], now: dateti
 
 def _still_ours(session: Session, sent: Mapping[Line, Sequence[Outcome]]) -> list[Line]:
     heads = sorted(line.messages[0].id for line in sent)
-    found = dict(
-        session.execute(
-            sa.select(col(WebhookDelivery.id), col(WebhookDelivery.attempts))
-            .where(col(WebhookDelivery.id).in_(heads), col(WebhookDelivery.state) == "waiting")
-            .order_by(col(WebhookDelivery.id))
-            .with_for_update()
-        )
-        .tuples()
-        .all()
+    found = session.execute(
+        sa.select(col(WebhookDelivery.id), col(WebhookDelivery.attempts))
+        .where(col(WebhookDelivery.id).in_(heads), col(WebhookDelivery.state) == "waiting")
+        .order_by(col(WebhookDelivery.id))
+        .with_for_update()
     )
-    return [line for line in sent if found.get(line.messages[0].id) == line.messages[0].attempts]
+    attempts_now = {row.id: row.attempts for row in found}
+    return [line for line in sent if attempts_now.get(line.messages[0].id) == line.messages[0].attempts]
 
 
 def _update(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
