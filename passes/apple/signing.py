@@ -12,6 +12,7 @@ algorithm and the certificate checks).
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -80,7 +81,10 @@ class Signer:
         self.pass_type_id = pass_type_id
         self.team_id = team_id
         self._key = key
-        self._head, self._signer_head = _fixed_parts(certificate, intermediate)
+        self.not_before = max(certificate.not_valid_before_utc, intermediate.not_valid_before_utc)
+        self.not_after = min(certificate.not_valid_after_utc, intermediate.not_valid_after_utc)
+        """After this moment phones refuse new passes; installed ones keep working."""
+        self._layout = _Layout.of(certificate, intermediate, signature_bytes=key.key_size // 8)
 
     @classmethod
     def load(
@@ -127,15 +131,6 @@ class Signer:
         )
 
     @property
-    def not_before(self) -> datetime:
-        return max(self.certificate.not_valid_before_utc, self.intermediate.not_valid_before_utc)
-
-    @property
-    def not_after(self) -> datetime:
-        """After this moment phones refuse new passes; installed ones keep working."""
-        return min(self.certificate.not_valid_after_utc, self.intermediate.not_valid_after_utc)
-
-    @property
     def issued_by_apple(self) -> bool:
         """Whether the chain names Apple. Simulators must not run on certificates that real phones trust."""
         names = self.intermediate.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
@@ -160,33 +155,12 @@ class Signer:
         Raises `CertificateProblem` when the certificate is not valid at `now`.
         """
         self.check(now)
-        attributes = sorted(
-            (
-                _CONTENT_TYPE_ATTRIBUTE,
-                der.encode(
-                    der.SEQUENCE,
-                    der.encode_oid(OID_SIGNING_TIME),
-                    der.encode(der.SET, der.encode(der.UTC_TIME, f"{now.astimezone(UTC):%y%m%d%H%M%SZ}".encode())),
-                ),
-                der.encode(
-                    der.SEQUENCE,
-                    der.encode_oid(OID_MESSAGE_DIGEST),
-                    der.encode(der.SET, der.encode(der.OCTET_STRING, hashlib.sha256(manifest).digest())),
-                ),
-            )
-        )
-        # Signed is the SET; shipped is the same content under the implicit tag [0] (RFC 5652 5.4).
-        signed = hashlib.sha256(der.encode(der.SET, *attributes)).digest()
-        signature = self._key.sign(signed, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
-        signer_info = der.encode(
-            der.SEQUENCE,
-            self._signer_head,
-            der.encode(der.CONTEXT_0, *attributes),
-            _RSA_ALGORITHM,
-            der.encode(der.OCTET_STRING, signature),
-        )
-        signed_data = der.encode(der.SEQUENCE, self._head, der.encode(der.SET, signer_info))
-        return der.encode(der.SEQUENCE, der.encode_oid(OID_SIGNED_DATA), der.encode(der.CONTEXT_0, signed_data))
+        layout = self._layout
+        time = f"{now.astimezone(UTC):%y%m%d%H%M%SZ}".encode()
+        attributes = time + layout.before_digest + hashlib.sha256(manifest).digest()
+        signed = hashlib.sha256(layout.signed_head + attributes).digest()
+        value = self._key.sign(signed, _PADDING, _PREHASHED)
+        return layout.shipped_head + attributes + layout.before_value + value
 
     def client_certificate_pem(self) -> bytes:
         """Return leaf and intermediate: the client certificate for APNs is the one that signs passes."""
@@ -199,29 +173,65 @@ class Signer:
 
 _SHA256_ALGORITHM = der.encode(der.SEQUENCE, der.encode_oid(OID_SHA256), der.encode(der.NULL))
 _RSA_ALGORITHM = der.encode(der.SEQUENCE, der.encode_oid(OID_RSA), der.encode(der.NULL))
-_CONTENT_TYPE_ATTRIBUTE = der.encode(
-    der.SEQUENCE, der.encode_oid(OID_CONTENT_TYPE), der.encode(der.SET, der.encode_oid(OID_DATA))
-)
+_PADDING = padding.PKCS1v15()
+_PREHASHED = Prehashed(hashes.SHA256())
+_TIME_BYTES = len("261123163000Z")
+_DIGEST_BYTES = 32
 
 
-def _fixed_parts(certificate: x509.Certificate, intermediate: x509.Certificate) -> tuple[bytes, bytes]:
-    """Return what is the same in every signature: SignedData up to the signers, SignerInfo up to [0]."""
-    head = b"".join(
-        (
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The structure around a time, a digest and an RSA value: nothing else differs between two signatures.
+
+    ``signed_head`` and ``shipped_head`` lead up to the time. Signed is the SET of attributes; shipped is the
+    same content under the implicit tag [0], inside of the whole structure (RFC 5652 5.4).
+    """
+
+    signed_head: bytes
+    shipped_head: bytes
+    before_digest: bytes
+    before_value: bytes
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate, intermediate: x509.Certificate, *, signature_bytes: int) -> _Layout:
+        """Encode the whole structure once with empty values, and cut it where the values go."""
+        attributes = [
+            _attribute(OID_CONTENT_TYPE, der.encode_oid(OID_DATA)),
+            _attribute(OID_SIGNING_TIME, der.encode(der.UTC_TIME, bytes(_TIME_BYTES))),
+            _attribute(OID_MESSAGE_DIGEST, der.encode(der.OCTET_STRING, bytes(_DIGEST_BYTES))),
+        ]
+        assert attributes == sorted(attributes), "DER sorts a SET; the lengths alone decide here"
+        joined = b"".join(attributes)
+        tail = _RSA_ALGORITHM + der.encode(der.OCTET_STRING, bytes(signature_bytes))
+        signer_info = der.encode(
+            der.SEQUENCE,
+            der.encode_integer(1),
+            der.encode(der.SEQUENCE, raw_issuer(certificate), der.encode_integer(certificate.serial_number)),
+            _SHA256_ALGORITHM,
+            der.encode(der.CONTEXT_0, joined),
+            tail,
+        )
+        signed_data = der.encode(
+            der.SEQUENCE,
             der.encode_integer(1),
             der.encode_set([_SHA256_ALGORITHM]),
             der.encode(der.SEQUENCE, der.encode_oid(OID_DATA)),
             der.encode_set([item.public_bytes(Encoding.DER) for item in (certificate, intermediate)], der.CONTEXT_0),
+            der.encode(der.SET, signer_info),
         )
-    )
-    signer_head = b"".join(
-        (
-            der.encode_integer(1),
-            der.encode(der.SEQUENCE, raw_issuer(certificate), der.encode_integer(certificate.serial_number)),
-            _SHA256_ALGORITHM,
+        whole = der.encode(der.SEQUENCE, der.encode_oid(OID_SIGNED_DATA), der.encode(der.CONTEXT_0, signed_data))
+        time_at = len(attributes[0]) + len(attributes[1]) - _TIME_BYTES
+        signed = der.encode(der.SET, joined)
+        return cls(
+            signed_head=signed[: len(signed) - len(joined) + time_at],
+            shipped_head=whole[: len(whole) - len(tail) - len(joined) + time_at],
+            before_digest=joined[time_at + _TIME_BYTES : -_DIGEST_BYTES],
+            before_value=tail[:-signature_bytes],
         )
-    )
-    return head, signer_head
+
+
+def _attribute(oid: str, value: bytes) -> bytes:
+    return der.encode(der.SEQUENCE, der.encode_oid(oid), der.encode(der.SET, value))
 
 
 def raw_issuer(certificate: x509.Certificate) -> bytes:
