@@ -7,7 +7,7 @@ of a birthday not the year: no rule asks for an age.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from fractions import Fraction
 from typing import Any, Final
@@ -63,8 +63,13 @@ def read_facts(document: Mapping[str, Any], member_id: UUID) -> MemberFacts:
         cards=frozenset(document.get("cards", ())),
         segments=frozenset(document.get("segments", ())),
         tags=frozenset(document.get("tags", ())),
-        own=tuple(_read_own(own) for own in document.get("own", ())),
+        own=own_coefficients(document.get("own", ())),
     )
+
+
+def own_coefficients(document: Sequence[Mapping[str, Any]]) -> tuple[OwnCoefficient, ...]:
+    """Own coefficients as the engine asks for them, of ``member_statistics.coefficients`` or of kept facts."""
+    return tuple(_read_own(own) for own in document)
 
 
 def _own_document(own: OwnCoefficient) -> dict[str, Any]:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
 import sqlalchemy as sa
-from sqlmodel import Session
+from sqlmodel import Session, col
 
 from wallet_server.idempotency.models import IdempotencyKey
-from wallet_server.ledger.invariants import Check, Violation, table, violations
+from wallet_server.ledger.invariants import VIOLATIONS_MAX, Check, Violation, table, violations
 from wallet_server.ledger.models import Entry, Posting
 from wallet_server.members.models import MemberStatistics
-from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace
+from wallet_server.programs.queries import load_program
+from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace, Refund, RefundLine, Visit
+from wallet_server.purchases.recorded import bought_of
+from wallet_server.purchases.remainder import remainder
 
 PURCHASE, LINE, TRACE = table(Purchase), table(PurchaseLine), table(PurchaseTrace)
+REFUND, REFUND_LINE, VISIT = table(Refund), table(RefundLine), table(Visit)
 POSTING, ENTRY = table(Posting), table(Entry)
 STATISTICS, KEY = table(MemberStatistics), table(IdempotencyKey)
+RECOMPUTED_AT_ONCE: Final = 500
 
 
 def keys_have_one_answer(session: Session) -> list[Violation]:
@@ -127,18 +133,192 @@ def lines_add_up(session: Session) -> list[Violation]:
     )
 
 
-def statistics_count_the_purchases(session: Session) -> list[Violation]:
-    """L19, in part: a member's statistics are what the purchases add up to."""
+def refunds_add_up(session: Session) -> list[Violation]:
+    """L11: a purchase says of its refunds what they say themselves, and no line came back more than it was sold."""
     sums = (
         sa.select(
-            PURCHASE.c.member_id,
-            sa.func.count().label("purchases"),
-            sa.func.sum(PURCHASE.c.total_minor - PURCHASE.c.discount_minor).label("spend"),
-            sa.func.sum(PURCHASE.c.points_earned).label("points"),
-            sa.func.min(PURCHASE.c.occurred_at).label("first"),
-            sa.func.max(PURCHASE.c.occurred_at).label("last"),
+            REFUND.c.purchase_id,
+            sa.func.sum(REFUND.c.amount_minor).label("amount"),
+            sa.func.sum(REFUND.c.money_minor).label("money"),
+            sa.func.sum(REFUND.c.points_returned).label("returned"),
+            sa.func.sum(REFUND.c.points_taken_back).label("taken"),
         )
-        .group_by(PURCHASE.c.member_id)
+        .group_by(REFUND.c.purchase_id)
+        .subquery()
+    )
+    amount, money, returned, taken = (sa.func.coalesce(sums.c[name], 0) for name in sums.c.keys()[1:])
+    statement = (
+        sa.select(
+            PURCHASE.c.id,
+            PURCHASE.c.returned_minor,
+            amount.label("refunded"),
+            PURCHASE.c.money_due_minor,
+            money.label("money back"),
+            PURCHASE.c.points_returned,
+            returned.label("returned"),
+            PURCHASE.c.points_taken_back,
+            taken.label("taken back"),
+        )
+        .outerjoin(sums, sums.c.purchase_id == PURCHASE.c.id)
+        .where(
+            sa.or_(
+                PURCHASE.c.returned_minor != amount,
+                PURCHASE.c.points_returned != returned,
+                PURCHASE.c.points_taken_back != taken,
+                money > PURCHASE.c.money_due_minor,
+            )
+        )
+    )
+    of_lines = (
+        sa.select(
+            REFUND.c.purchase_id,
+            REFUND_LINE.c.line,
+            sa.func.sum(REFUND_LINE.c.quantity_thousandths).label("quantity"),
+        )
+        .join(REFUND, REFUND.c.id == REFUND_LINE.c.refund_id)
+        .group_by(REFUND.c.purchase_id, REFUND_LINE.c.line)
+        .subquery()
+    )
+    back = sa.func.coalesce(of_lines.c.quantity, 0)
+    lines = (
+        sa.select(LINE.c.purchase_id, LINE.c.line, LINE.c.returned_thousandths, back.label("refunded"))
+        .outerjoin(of_lines, sa.and_(of_lines.c.purchase_id == LINE.c.purchase_id, of_lines.c.line == LINE.c.line))
+        .where(LINE.c.returned_thousandths != back)
+    )
+    left = (
+        sa.select(
+            LINE.c.purchase_id,
+            sa.func.sum(LINE.c.quantity_thousandths - LINE.c.returned_thousandths).label("quantity"),
+        )
+        .group_by(LINE.c.purchase_id)
+        .subquery()
+    )
+    over = (
+        sa.select(PURCHASE.c.id, PURCHASE.c.refunded_at, left.c.quantity.label("left"))
+        .join(left, left.c.purchase_id == PURCHASE.c.id)
+        .where((left.c.quantity == 0) != PURCHASE.c.refunded_at.is_not(None))
+    )
+    return [
+        *violations(session, "L11", PURCHASE.c.program_id, statement),
+        *violations(session, "L11", LINE.c.program_id, lines),
+        *violations(session, "L11", PURCHASE.c.program_id, over),
+    ]
+
+
+def refunds_agree_with_the_ledger(session: Session) -> list[Violation]:
+    """L11 and L12, in part: points that a purchase says were returned and taken back are what the ledger moved."""
+    earning = sa.alias(POSTING, "earning")
+    moved = (
+        sa.select(
+            POSTING.c.purchase_id,
+            sa.func.sum(sa.case((ENTRY.c.account == "redeemed", -ENTRY.c.points), else_=0)).label("returned"),
+            sa.func.sum(sa.case((ENTRY.c.account == "issued", ENTRY.c.points), else_=0)).label("taken"),
+        )
+        .join(ENTRY, ENTRY.c.posting_id == POSTING.c.id)
+        .outerjoin(earning, earning.c.id == POSTING.c.reverses_id)
+        .where(
+            sa.or_(
+                POSTING.c.kind.in_(("return", "reissue")),
+                # A reward that is taken back corrects the reward, not what the purchase has earned.
+                sa.and_(POSTING.c.kind == "take_back", earning.c.kind == "earn"),
+            )
+        )
+        .group_by(POSTING.c.purchase_id)
+        .subquery()
+    )
+    returned, taken = sa.func.coalesce(moved.c.returned, 0), sa.func.coalesce(moved.c.taken, 0)
+    statement = (
+        sa.select(
+            PURCHASE.c.id,
+            PURCHASE.c.points_returned,
+            returned.label("ledger returned"),
+            PURCHASE.c.points_taken_back,
+            taken.label("ledger taken back"),
+        )
+        .outerjoin(moved, moved.c.purchase_id == PURCHASE.c.id)
+        .where(sa.or_(PURCHASE.c.points_returned != returned, PURCHASE.c.points_taken_back != taken))
+    )
+    return violations(session, "L11", PURCHASE.c.program_id, statement)
+
+
+def refunds_can_be_recomputed(session: Session) -> list[Violation]:
+    """L12: what was taken back of a purchase is what it had earned less what is left of it earns.
+
+    Computed again with the purchase's own version and facts, for every purchase that was refunded.
+    """
+    found: list[Violation] = []
+    after: UUID | None = None
+    while len(found) < VIOLATIONS_MAX:
+        wanted = sa.select(Purchase).where(col(Purchase.id).in_(sa.select(REFUND.c.purchase_id)))
+        if after is not None:
+            wanted = wanted.where(col(Purchase.id) > after)
+        part = session.execute(wanted.order_by(col(Purchase.id)).limit(RECOMPUTED_AT_ONCE)).scalars().all()
+        if not part:
+            break
+        after = part[-1].id
+        ids = [purchase.id for purchase in part]
+        traces = {trace.purchase_id: trace for trace in _of(session, PurchaseTrace, ids)}
+        lines: dict[UUID, list[PurchaseLine]] = {}
+        for line in _of(session, PurchaseLine, ids):
+            lines.setdefault(line.purchase_id, []).append(line)
+        for purchase in part:
+            if purchase.id in traces and purchase.id in lines:
+                found += _recompute(session, purchase, lines[purchase.id], traces[purchase.id])
+    return found[:VIOLATIONS_MAX]
+
+
+def _of(session: Session, model: Any, purchase_ids: Sequence[UUID]) -> Sequence[Any]:
+    return session.execute(sa.select(model).where(model.purchase_id.in_(purchase_ids))).scalars().all()
+
+
+def _recompute(
+    session: Session, purchase: Purchase, lines: Sequence[PurchaseLine], trace: PurchaseTrace
+) -> list[Violation]:
+    version = load_program(session, program_id=purchase.program_id, number=purchase.program_version)
+    left = {line.line: line.quantity_thousandths - line.returned_thousandths for line in lines}
+    rest = remainder(version, bought_of(purchase, sorted(lines, key=lambda line: line.line), trace, version), left)
+    taken = purchase.points_earned - rest.points_earned
+    returned = purchase.points_redeemed - rest.points_redeemed
+    if (taken, returned) == (purchase.points_taken_back, purchase.points_returned):
+        return []
+    detail = (
+        f"points_taken_back {purchase.points_taken_back}, computed {taken}, "
+        f"points_returned {purchase.points_returned}, computed {returned}"
+    )
+    return [Violation("L12", str(purchase.id), detail)]
+
+
+def statistics_count_the_purchases(session: Session) -> list[Violation]:
+    """L19, in part: a member's statistics are what the purchases, less what came back, and the visits add up to."""
+    kept = sa.union_all(
+        sa.select(
+            PURCHASE.c.member_id,
+            sa.case((PURCHASE.c.refunded_at.is_(None), 1), else_=0).label("purchases"),
+            sa.case((PURCHASE.c.refunded_at.is_(None), 1), else_=0).label("visits"),
+            (PURCHASE.c.total_minor - PURCHASE.c.discount_minor - PURCHASE.c.returned_minor).label("spend"),
+            (PURCHASE.c.points_earned - PURCHASE.c.points_taken_back).label("points"),
+            sa.case((PURCHASE.c.refunded_at.is_(None), PURCHASE.c.occurred_at)).label("moment"),
+        ),
+        sa.select(
+            VISIT.c.member_id,
+            sa.literal(0),
+            sa.literal(1),
+            sa.literal(0),
+            sa.literal(0),
+            VISIT.c.occurred_at,
+        ),
+    ).subquery()
+    sums = (
+        sa.select(
+            kept.c.member_id,
+            sa.func.sum(kept.c.purchases).label("purchases"),
+            sa.func.sum(kept.c.visits).label("visits"),
+            sa.func.sum(kept.c.spend).label("spend"),
+            sa.func.sum(kept.c.points).label("points"),
+            sa.func.min(kept.c.moment).label("first"),
+            sa.func.max(kept.c.moment).label("last"),
+        )
+        .group_by(kept.c.member_id)
         .subquery()
     )
     statement = (
@@ -146,6 +326,8 @@ def statistics_count_the_purchases(session: Session) -> list[Violation]:
             STATISTICS.c.member_id,
             STATISTICS.c.purchases,
             sa.func.coalesce(sums.c.purchases, 0).label("counted"),
+            STATISTICS.c.visits,
+            sa.func.coalesce(sums.c.visits, 0).label("visited"),
             STATISTICS.c.spend_minor,
             sa.func.coalesce(sums.c.spend, 0).label("summed"),
         )
@@ -153,6 +335,7 @@ def statistics_count_the_purchases(session: Session) -> list[Violation]:
         .where(
             sa.or_(
                 STATISTICS.c.purchases != sa.func.coalesce(sums.c.purchases, 0),
+                STATISTICS.c.visits != sa.func.coalesce(sums.c.visits, 0),
                 STATISTICS.c.spend_minor != sa.func.coalesce(sums.c.spend, 0),
                 STATISTICS.c.points_earned != sa.func.coalesce(sums.c.points, 0),
                 STATISTICS.c.first_visit_at.is_distinct_from(sums.c.first),
@@ -168,5 +351,8 @@ CHECKS: Final[Sequence[Check]] = (
     receipts_are_recorded_once,
     purchases_agree_with_the_ledger,
     lines_add_up,
+    refunds_add_up,
+    refunds_agree_with_the_ledger,
+    refunds_can_be_recomputed,
     statistics_count_the_purchases,
 )

@@ -15,7 +15,7 @@ from wallet_server.ledger.expiry import expires_at
 from wallet_server.ledger.postings import Balance, Movement, earn, redeem, settled
 from wallet_server.programs.definition import OutletRef, ProgramDefinition
 from wallet_server.purchases.commands import CardRow, RecordPurchase, Source
-from wallet_server.purchases.facts import facts_document
+from wallet_server.purchases.facts import facts_document, own_coefficients
 from wallet_server.rules.engine import Line, MemberFacts, Quote, Receipt, quote
 from wallet_server.rules.numbers import shortest
 from wallet_server.rules.validity import season
@@ -99,6 +99,7 @@ class Plan:
             cards=person.cards,
             segments=person.segments,
             tags=person.tags,
+            own=own_coefficients(standing.coefficients),
         )
 
     def add(self, command: RecordPurchase, card: CardRow) -> Planned:

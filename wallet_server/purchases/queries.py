@@ -10,13 +10,15 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from wallet_server.challenges.progress import PurchaseFacts
 from wallet_server.errors import NotFoundError
 from wallet_server.members.models import Card, Member
 from wallet_server.members.tags import tags_of_members
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.purchases.commands import CardRow
-from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace
+from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace, Refund, RefundLine, Visit
 from wallet_server.purchases.plan import Person
+from wallet_server.purchases.recorded import facts_of_purchase, facts_of_visit
 from wallet_server.rules.book import rule_book
 from wallet_server.segments.queries import segments_of_members
 
@@ -111,18 +113,74 @@ def purchases_of_member(session: Session, member_id: UUID, *, limit: int = 50) -
     return session.exec(statement).all()
 
 
-def purchase_by_id(session: Session, purchase_id: UUID) -> Purchase:
-    """One purchase; raises ``NotFoundError(unknown_purchase)``."""
-    purchase = session.exec(select(Purchase).where(Purchase.id == purchase_id)).one_or_none()
+def purchase_by_id(session: Session, purchase_id: UUID, *, fresh: bool = False) -> Purchase:
+    """One purchase; ``fresh``: as it is now, after a lock. Raises ``NotFoundError(unknown_purchase)``."""
+    statement = select(Purchase).where(Purchase.id == purchase_id).execution_options(populate_existing=fresh)
+    purchase = session.exec(statement).one_or_none()
     if purchase is None:
         raise NotFoundError("unknown_purchase", "there is no such purchase in this program")
     return purchase
 
 
-def lines_of_purchase(session: Session, purchase_id: UUID) -> Sequence[PurchaseLine]:
-    """The lines of a purchase in their order."""
+def lines_of_purchase(session: Session, purchase_id: UUID, *, fresh: bool = False) -> Sequence[PurchaseLine]:
+    """The lines of a purchase in their order; ``fresh``: as they are now, after a lock."""
     statement = select(PurchaseLine).where(PurchaseLine.purchase_id == purchase_id).order_by(col(PurchaseLine.line))
-    return session.exec(statement).all()
+    return session.exec(statement.execution_options(populate_existing=fresh)).all()
+
+
+def facts_of_day(session: Session, program: ProgramDefinition, purchase: Purchase) -> list[PurchaseFacts]:
+    """The member's other purchases and visits of a purchase's business date, as far as they are not refunded.
+
+    In the order in which they were recorded; at most :data:`PURCHASES_MAX` of each.
+    """
+    others = session.exec(
+        select(Purchase)
+        .where(
+            Purchase.member_id == purchase.member_id,
+            Purchase.business_date == purchase.business_date,
+            Purchase.id != purchase.id,
+            col(Purchase.refunded_at).is_(None),
+        )
+        .order_by(col(Purchase.id))
+        .limit(PURCHASES_MAX)
+    ).all()
+    lines: dict[UUID, list[PurchaseLine]] = {other.id: [] for other in others}
+    for line in session.exec(
+        select(PurchaseLine).where(col(PurchaseLine.purchase_id).in_(lines)).order_by(col(PurchaseLine.line))
+    ):
+        lines[line.purchase_id].append(line)
+    visits = session.exec(
+        select(Visit)
+        .where(Visit.member_id == purchase.member_id, Visit.business_date == purchase.business_date)
+        .order_by(col(Visit.id))
+        .limit(PURCHASES_MAX)
+    ).all()
+    found = [
+        facts_of_purchase(
+            other,
+            lines[other.id],
+            program.outlet_by_id(other.outlet_id).section.code,
+            {line.line: line.quantity_thousandths - line.returned_thousandths for line in lines[other.id]},
+        )
+        for other in others
+    ]
+    found += [facts_of_visit(visit, program.outlet_by_id(visit.outlet_id).section.code) for visit in visits]
+    return sorted(found, key=lambda facts: facts.purchase_id)
+
+
+def refunds_of_purchase(session: Session, purchase_id: UUID) -> Sequence[Refund]:
+    """The refunds of a purchase, in their order; at most one for each thousandth of its lines."""
+    statement = select(Refund).where(Refund.purchase_id == purchase_id).order_by(col(Refund.id))
+    return session.exec(statement.limit(PURCHASES_MAX)).all()
+
+
+def lines_of_refunds(session: Session, refund_ids: Collection[UUID]) -> dict[UUID, tuple[RefundLine, ...]]:
+    """The lines of refunds in their order."""
+    found: dict[UUID, list[RefundLine]] = {}
+    statement = select(RefundLine).where(col(RefundLine.refund_id).in_(refund_ids)).order_by(col(RefundLine.line))
+    for line in session.exec(statement):
+        found.setdefault(line.refund_id, []).append(line)
+    return {refund_id: tuple(lines) for refund_id, lines in found.items()}
 
 
 def trace_of_purchase(session: Session, purchase_id: UUID) -> PurchaseTrace | None:
@@ -135,7 +193,7 @@ def traces_of_purchases(session: Session, purchase_ids: Collection[UUID]) -> dic
     statement = select(PurchaseTrace.purchase_id, PurchaseTrace.trace).where(
         col(PurchaseTrace.purchase_id).in_(set(purchase_ids))
     )
-    return {purchase_id: trace for purchase_id, trace in session.exec(statement)} if purchase_ids else {}
+    return {key: dict(trace) for key, trace in session.exec(statement)} if purchase_ids else {}
 
 
 def lines_of_purchases(session: Session, purchase_ids: Collection[UUID]) -> dict[UUID, list[PurchaseLine]]:

@@ -70,8 +70,6 @@ class Bought:
     money_due_minor: int
     points_redeemed: int
     points_earned: int
-    carried: Fraction
-    """The fraction that the purchase left on the card."""
     facts: MemberFacts
     lines: tuple[BoughtLine, ...]
 

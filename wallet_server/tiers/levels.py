@@ -19,10 +19,10 @@ The rules, all days being business dates (the local day at the outlet) and midni
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.tiers.table import NOTHING, BoughtLine, Counts, TierTable, tier_table
@@ -53,6 +53,8 @@ class Standing:
     grace_until: datetime | None = None
     review_at: datetime | None = None
     counts: tuple[Counts, ...] = ()
+    coefficients: Sequence[Mapping[str, Any]] = ()
+    """The member's own percents: not for tiers, but read with them because every purchase needs both."""
 
     def after_purchase(
         self,

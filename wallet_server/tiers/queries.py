@@ -72,6 +72,7 @@ _STATISTICS: Final = (
     "first_visit_at",
     "last_visit_at",
     "marketing",
+    "coefficients",
 )
 _HELD: Final = ("tier", "since", "protected_until", "grace_until", "review_at")
 

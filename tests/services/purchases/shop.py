@@ -21,8 +21,10 @@ from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import ProgramFile
 from wallet_server.programs.queries import load_program
 from wallet_server.programs.services import apply_program
-from wallet_server.purchases.commands import LineInput, RecordPurchase, Source
+from wallet_server.purchases.commands import LineInput, RecordPurchase, RecordVisit, RefundPurchase, Source
+from wallet_server.purchases.refunds import Refunded, refund_purchase
 from wallet_server.purchases.services import Recorded, record_purchases
+from wallet_server.purchases.visits import Visited, record_visit
 
 PRICE = 30_000
 
@@ -62,6 +64,19 @@ class Shop:
                 recorded_by="key:test",
                 on_error="return",
             )
+
+    def refund(
+        self, purchase_id: UUID, refund_id: str, *lines: tuple[int, int], now: datetime = NOW, outlet: str | None = None
+    ) -> Refunded:
+        """Take (line, thousandths) back, or all that is left."""
+        command = RefundPurchase(purchase_id, refund_id, lines or None)
+        with transaction(self.engine, self.program.id) as session:
+            return refund_purchase(session, self.program, command, now=now, recorded_by="key:test", outlet=outlet)
+
+    def visit(self, visit_id: str, *, now: datetime = NOW, occurred_at: datetime = NOW, outlet: str = "A") -> Visited:
+        command = RecordVisit(self.card, outlet, occurred_at, visit_id)
+        with transaction(self.engine, self.program.id) as session:
+            return record_visit(session, self.program, command, now=now, recorded_by="key:test")
 
     def balance(self, member_id: UUID | None = None) -> Balance:
         with reading(self.engine, self.program.id) as session:
