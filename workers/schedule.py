@@ -17,6 +17,7 @@ from wallet_server.idempotency.services import prune as prune_idempotency_keys
 from wallet_server.issuance.services import passes_changed, prune_callbacks
 from wallet_server.outbox.services import prune as prune_outbox
 from wallet_server.programs.queries import load_program
+from wallet_server.purchases.clockwork import expire_due_holds, expire_due_points, run_due_zeroing
 from wallet_server.purchases.services import release_due_points
 from wallet_server.tiers.services import review_due
 from wallet_server.webhooks.deliveries import prune as prune_deliveries
@@ -59,6 +60,33 @@ def review_tiers(context: ServerContext) -> None:
             for program_id, member_ids in reviewed.changed.items():
                 passes_changed(session, load_program(session, program_id=program_id), member_ids, now)
         if not reviewed.looked_at:
+            return
+
+
+def expire_points(context: ServerContext) -> None:
+    """Let points expire whose time is over, and show it on the passes."""
+    for _ in range(TURNS_MAX):
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            expired = expire_due_points(session, context.clock.now())
+        if not expired:
+            return
+
+
+def expire_holds(context: ServerContext) -> None:
+    """Free points that a till has set aside and not asked for again."""
+    for _ in range(TURNS_MAX):
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            freed = expire_due_holds(session, context.clock.now())
+        if not freed:
+            return
+
+
+def zero_balances(context: ServerContext) -> None:
+    """Run the zeroing rules that are due, batch by batch; one that was broken off goes on."""
+    for _ in range(TURNS_MAX):
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            did_something = run_due_zeroing(session, context.clock.now())
+        if not did_something:
             return
 
 
@@ -110,6 +138,9 @@ def watch_certificate(context: ServerContext) -> None:
 TASKS: Final = (
     Task("release points", timedelta(seconds=2), release_points),
     Task("review tiers", timedelta(seconds=2), review_tiers),
+    Task("expire holds", timedelta(seconds=2), expire_holds),
+    Task("expire points", timedelta(seconds=10), expire_points),
+    Task("zero balances", timedelta(seconds=30), zero_balances),
     Task("fail lost recipients", timedelta(seconds=10), fail_lost_recipients),
     Task("ring forgotten webhooks", timedelta(minutes=1), ring_forgotten_webhooks),
     Task("prune", timedelta(hours=1), prune),

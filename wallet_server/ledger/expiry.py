@@ -1,11 +1,43 @@
-"""When points expire: always at the end of a local day of the program."""
+"""When points expire: always at the end of a local day of the program, once, and never while they are held (L13)."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from wallet_server.ledger.models import Lot
+from wallet_server.ledger.postings import LotShares, lose
+from wallet_server.ledger.services import lock_balances, post
+from wallet_server.members.models import Member, MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.queries import list_programs, load_program
+from wallet_server.webhooks.events import Event
+from wallet_server.webhooks.services import emit
+
+EXPIRED: Final = "Points expired"
+EXPIRE_BATCH: Final = 500
+LOT: sa.Table = Lot.__table__  # type: ignore[attr-defined]
+MEMBER: sa.Table = Member.__table__  # type: ignore[attr-defined]
+STATISTICS: sa.Table = MemberStatistics.__table__  # type: ignore[attr-defined]
+AVAILABLE: Final = sa.and_(LOT.c.released, LOT.c.remaining > LOT.c.held)
+"""Lots with points that can be spent; held ones wait until the hold is resolved."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextExpiry:
+    """The points that a member loses next: ``last_day`` is the local day until the end of which they stay."""
+
+    points: int
+    expires_at: datetime
+    last_day: date
 
 
 def end_of_day(day: date, zone: str) -> datetime:
@@ -49,3 +81,127 @@ def grace_until(program: ProgramDefinition, now: datetime) -> datetime:
 def last_day(program: ProgramDefinition, expires: datetime) -> date:
     """The last local day on which points can be spent that expire at this moment: what people are told."""
     return local_day(expires - timedelta(microseconds=1), program.time_zone)
+
+
+def inactive_since(day: date, days: int, zone: str) -> datetime:
+    """Who has not bought or visited since this moment was inactive for so many days when the local day ended."""
+    return end_of_day(day - timedelta(days=days), zone)
+
+
+def is_inactive(before: datetime) -> sa.ColumnElement[bool]:
+    """Members whose last purchase or visit was before a moment; without any they count from when they joined."""
+    last = STATISTICS.c.last_visit_at
+    return sa.or_(last < before, sa.and_(last.is_(None), MEMBER.c.joined_at < before))
+
+
+def expire_due(session: Session, now: datetime, *, limit: int = EXPIRE_BATCH) -> dict[UUID, list[UUID]]:
+    """Let points expire whose time is over: of at most ``limit`` lots, of any program.
+
+    Returns the members whose balance changed, by program; empty when nothing is due, so that a second run does
+    nothing. Runs in the scope of all programs and may run twice at once.
+    """
+    found = _expire(session, _dated(now), now, limit)
+    for row in list_programs(session):
+        program = load_program(session, program_id=row.id)
+        if program.points.expiry.kind == "inactivity_days":
+            for program_id, member_ids in _expire(session, _idle(program, now), now, limit).items():
+                found[program_id] = sorted({*found.get(program_id, ()), *member_ids})
+    return found
+
+
+def _lots() -> sa.Select[Any]:
+    return (
+        sa.select(LOT.c.program_id, LOT.c.member_id, LOT.c.id, (LOT.c.remaining - LOT.c.held).label("points"))
+        .where(AVAILABLE)
+        .order_by(LOT.c.expires_at, LOT.c.id)
+    )
+
+
+def _dated(now: datetime) -> sa.Select[Any]:
+    return _lots().where(LOT.c.expires_at.is_not(None), LOT.c.expires_at <= now)
+
+
+def _idle(program: ProgramDefinition, now: datetime) -> sa.Select[Any]:
+    """Lots of members who were inactive for too long; points that came later than that have their days too."""
+    days = program.points.expiry.days
+    assert days is not None, "the program file was checked"
+    before = inactive_since(local_day(now, program.time_zone) - timedelta(days=1), days, program.time_zone)
+    return (
+        _lots()
+        .join(MEMBER, MEMBER.c.id == LOT.c.member_id)
+        .join(STATISTICS, STATISTICS.c.member_id == LOT.c.member_id)
+        .where(
+            LOT.c.program_id == program.id,
+            LOT.c.expires_at.is_(None),
+            LOT.c.spendable_at < before,
+            is_inactive(before),
+        )
+    )
+
+
+def _expire(session: Session, due: sa.Select[Any], now: datetime, limit: int) -> dict[UUID, list[UUID]]:
+    connection = session.connection()
+    candidates = connection.execute(due.limit(limit)).all()
+    if not candidates:
+        return {}
+    locked = lock_balances(session, {row.member_id for row in candidates})
+    # Looked at again after the lock: a till may have been faster.
+    rows = connection.execute(due.where(LOT.c.id.in_([row.id for row in candidates]))).all()
+    shares: dict[UUID, dict[UUID, list[tuple[UUID, int]]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        shares[row.program_id][row.member_id].append((row.id, row.points))
+    changed: dict[UUID, list[UUID]] = {}
+    for program_id, members in shares.items():
+        balances = {member_id: locked[member_id] for member_id in members}
+        taken: Mapping[UUID, LotShares] = {member_id: tuple(found) for member_id, found in members.items()}
+        movements = [
+            lose(member_id, found, kind="expire", reason=EXPIRED, occurred_at=now) for member_id, found in taken.items()
+        ]
+        post(session, program_id, movements, now, balances=balances)
+        emit(session, program_id, [points_expired(member_id, found) for member_id, found in taken.items()], now)
+        changed[program_id] = sorted(members)
+    return changed
+
+
+def points_expired(member_id: UUID, shares: LotShares) -> Event:
+    """What webhooks are told of points that are gone."""
+    points = sum(part for _lot, part in shares)
+    return Event("points.expired", member_id, {"member_id": str(member_id), "points": points})
+
+
+def next_expiry(session: Session, program: ProgramDefinition, member_id: UUID) -> NextExpiry | None:
+    """What the member loses next if nothing is bought or spent; ``None`` if nothing does."""
+    connection = session.connection()
+    mine = sa.select(LOT.c.expires_at, LOT.c.spendable_at, (LOT.c.remaining - LOT.c.held).label("points")).where(
+        AVAILABLE, LOT.c.member_id == member_id, LOT.c.program_id == program.id
+    )
+    active_at = _active_at(connection, program, member_id)
+    ends: dict[datetime, int] = defaultdict(int)
+    for row in connection.execute(mine):
+        end = row.expires_at
+        if end is None and active_at is not None:
+            end = _idle_end(program, max(active_at, row.spendable_at))
+        if end is not None:
+            ends[end] += row.points
+    if not ends:
+        return None
+    first = min(ends)
+    return NextExpiry(ends[first], first, last_day(program, first))
+
+
+def _active_at(connection: sa.Connection, program: ProgramDefinition, member_id: UUID) -> datetime | None:
+    """The member's last purchase or visit, where inactivity ends points."""
+    if program.points.expiry.kind != "inactivity_days":
+        return None
+    found: datetime | None = connection.execute(
+        sa.select(sa.func.coalesce(STATISTICS.c.last_visit_at, MEMBER.c.joined_at))
+        .join(STATISTICS, STATISTICS.c.member_id == MEMBER.c.id)
+        .where(MEMBER.c.id == member_id, MEMBER.c.program_id == program.id)
+    ).scalar()
+    return found
+
+
+def _idle_end(program: ProgramDefinition, moment: datetime) -> datetime:
+    days = program.points.expiry.days
+    assert days is not None, "the program file was checked"
+    return end_of_day(local_day(moment, program.time_zone) + timedelta(days=days), program.time_zone)

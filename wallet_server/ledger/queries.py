@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from wallet_server.db import ALL_PROGRAMS
-from wallet_server.ledger.models import Entry, MemberBalance, Posting
+from wallet_server.ledger.models import Entry, Lot, MemberBalance, Posting
 from wallet_server.ledger.postings import Balance
+from wallet_server.programs.points import PointsSettings
 
 PAGE_SIZE_MAX = 200
 
@@ -37,6 +38,36 @@ class EntryRow:
     purchase_id: UUID | None
     occurred_at: datetime
     recorded_at: datetime
+    outlet_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LotRow:
+    """An earning of a member that has points left: where it came from, and until when it stays.
+
+    ``held`` of the ``remaining`` points are set aside; ``pending`` ones become spendable at ``spendable_at``.
+    """
+
+    id: UUID
+    kind: str
+    reason: str
+    purchase_id: UUID | None
+    outlet_id: UUID | None
+    points: int
+    remaining: int
+    held: int
+    pending: bool
+    earned_at: datetime
+    spendable_at: datetime
+    expires_at: datetime | None
+
+
+def shown(balance: Balance, settings: PointsSettings) -> int:
+    """The points to spend that a person is shown: below zero where the program lets a balance be so.
+
+    Debts are kept and paid alike in both kinds of programs (``negative_balance``); they differ in this number.
+    """
+    return balance.spendable - balance.owed if settings.negative_balance == "allow" else balance.spendable
 
 
 def select_balances(session: Session, member_ids: Collection[UUID]) -> sa.Select[Any]:
@@ -67,7 +98,11 @@ def balance_of_row(row: sa.Row[Any]) -> Balance:
 def entries(
     session: Session, member_id: UUID, *, before_sequence: int | None = None, limit: int = 50
 ) -> Sequence[EntryRow]:
-    """A page of a member's entries, newest first: those before ``before_sequence``, at most ``limit`` (≤ 200)."""
+    """A page of a member's entries, newest first: those before ``before_sequence``, at most ``limit`` (≤ 200).
+
+    What an earning paid of a debt is a posting of its own after it (kind ``debt``, of the same purchase): one
+    entry takes the points, the other, on ``owed``, is how much less is owed.
+    """
     limit = max(1, min(limit, PAGE_SIZE_MAX))
     statement = (
         select(Entry, Posting)
@@ -89,6 +124,35 @@ def entries(
             purchase_id=posting.purchase_id,
             occurred_at=posting.occurred_at,
             recorded_at=posting.recorded_at,
+            outlet_id=posting.outlet_id,
         )
         for entry, posting in session.exec(statement)
+    ]
+
+
+def lots_of_member(session: Session, member_id: UUID, *, limit: int = PAGE_SIZE_MAX) -> list[LotRow]:
+    """A member's lots that have points left, in the order in which they are spent; at most 200."""
+    statement = (
+        select(Lot, Posting)
+        .join(Posting, col(Posting.id) == col(Lot.posting_id))
+        .where(Lot.member_id == member_id, col(Lot.remaining) > 0)
+        .order_by(col(Lot.expires_at).is_(None), col(Lot.expires_at), col(Lot.id))
+        .limit(max(1, min(limit, PAGE_SIZE_MAX)))
+    )
+    return [
+        LotRow(
+            id=lot.id,
+            kind=posting.kind,
+            reason=posting.reason,
+            purchase_id=posting.purchase_id,
+            outlet_id=lot.outlet_id,
+            points=lot.points,
+            remaining=lot.remaining,
+            held=lot.held,
+            pending=not lot.released,
+            earned_at=posting.occurred_at,
+            spendable_at=lot.spendable_at,
+            expires_at=lot.expires_at,
+        )
+        for lot, posting in session.exec(statement)
     ]
