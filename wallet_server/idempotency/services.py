@@ -12,7 +12,7 @@ The answer is stored in the transaction of the work, so a crash leaves neither. 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -30,10 +30,13 @@ from wallet_server.idempotency.models import IdempotencyKey
 KEY_MAX: Final = 255
 TRIES_MAX: Final = 3
 PRUNE_BATCH: Final = 5_000
+WRONG_KEY: Final = f"an idempotency key is 1 to {KEY_MAX} visible ASCII characters"
+KEYS: sa.Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
 NEW_KEY: Final = "new_key"
 """``retry`` of a stored refusal: the same key will give the same answer for ever."""
 
 Work = Callable[[Session], tuple[int, Mapping[str, Any]]]
+WorkOfMany = Callable[[Session, Sequence[int]], Sequence[tuple[int, Mapping[str, Any]] | DomainError]]
 Refusal = Callable[[DomainError], Mapping[str, Any]]
 
 
@@ -84,10 +87,10 @@ def answer_once(  # noqa: PLR0917 - who, under which key, what: read in this ord
     ``idempotency_in_progress`` (409, with ``retry_after``: the same key is being answered right now).
     """
     if not is_key(key):
-        raise DomainError("validation", f"an idempotency key is 1 to {KEY_MAX} visible ASCII characters")
+        raise DomainError("validation", WRONG_KEY)
     for attempt in range(1, TRIES_MAX + 1):
         try:
-            return _answer(engine, _Call(program_id, client, key, request_hash, now), work, refusal)
+            return _answer(engine, Call(program_id, client, key, request_hash, now), work, refusal)
         except DBAPIError as error:
             # A deadlock or a lock that was not free in time: nothing has happened, so it may be tried again.
             if attempt == TRIES_MAX or not is_locked(error):
@@ -96,36 +99,93 @@ def answer_once(  # noqa: PLR0917 - who, under which key, what: read in this ord
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class Call:
+    """Who asks under which key for what (``request_hash``), and when."""
+
     program_id: UUID
     client: str
     key: str
     request_hash: str
     now: datetime
 
+    @property
+    def lock(self) -> int:
+        """The number of this key's advisory lock in PostgreSQL."""
+        digest = hashlib.sha256(b"\0".join((self.program_id.bytes, self.client.encode(), self.key.encode()))).digest()
+        return int.from_bytes(digest[:8], "big", signed=True)
 
-def _answer(engine: Engine, call: _Call, work: Work, refusal: Refusal) -> Answer:
+
+def answer_each_once(
+    engine: Engine, calls: Sequence[Call], work: WorkOfMany, *, refusal: Refusal = refusal_document
+) -> list[Answer | DomainError]:
+    """As :func:`answer_once`, for several calls of one program in one transaction; no two have the same key.
+
+    ``work`` gets the places of the calls that are new and returns for each what to answer, or the refusal of one
+    that has changed nothing. What :func:`answer_once` would raise for a call stands in the place of its answer;
+    what ``work`` raises undoes all of them and is raised.
+    """
+    assert len({(call.client, call.key) for call in calls}) == len(calls), "a key was asked for twice at once"
+    assert len({call.program_id for call in calls}) == 1, "calls of different programs"
+    results: list[Answer | DomainError | None] = [
+        None if is_key(call.key) else DomainError("validation", WRONG_KEY) for call in calls
+    ]
+    with transaction(engine, calls[0].program_id) as session:
+        free = _take_keys(session, [call for call, result in zip(calls, results, strict=True) if result is None])
+        stored = _stored(session, [call for call in calls if call in free])
+        for place, call in enumerate(calls):
+            if results[place] is None:
+                results[place] = _before(call, stored) if call in free else _in_progress()
+        new = [place for place, result in enumerate(results) if result is None]
+        made = work(session, new) if new else ()
+        for place, outcome in zip(new, made, strict=True):
+            results[place] = _after(outcome, refusal)
+        _store(
+            session,
+            [(calls[place], answer) for place in new if isinstance(answer := results[place], Answer)],
+        )
+    return [result for result in results if result is not None]
+
+
+def _after(outcome: tuple[int, Mapping[str, Any]] | DomainError, refusal: Refusal) -> Answer | DomainError:
+    if not isinstance(outcome, DomainError):
+        return Answer(outcome[0], to_json(outcome[1]), replayed=False)
+    return _refused(outcome, refusal) if _is_kept(outcome) else outcome
+
+
+def _refused(error: DomainError, refusal: Refusal) -> Answer:
+    return Answer(error.status, to_json({**refusal(error), "retry": NEW_KEY}), replayed=False)
+
+
+def _answer(engine: Engine, call: Call, work: Work, refusal: Refusal) -> Answer:
     try:
         with transaction(engine, call.program_id) as session:
-            _take_key(session, call)
-            if (stored := _stored(session, call)) is not None:
+            if (stored := _answered(session, call)) is not None:
                 return stored
             status, body = work(session)
             answer = Answer(status, to_json(body), replayed=False)
-            _store(session, call, answer)
+            _store(session, [(call, answer)])
             return answer
     except DomainError as error:
         if not _is_kept(error):
             raise
         refused = error
-    answer = Answer(refused.status, to_json({**refusal(refused), "retry": NEW_KEY}), replayed=False)
+    answer = _refused(refused, refusal)
     with transaction(engine, call.program_id) as session:
-        _take_key(session, call)
         # Between the rollback and now the same key may have been answered elsewhere: then that answer counts.
-        if (stored := _stored(session, call)) is not None:
+        if (stored := _answered(session, call)) is not None:
             return stored
-        _store(session, call, answer)
+        _store(session, [(call, answer)])
     return answer
+
+
+def _answered(session: Session, call: Call) -> Answer | None:
+    """Take the key; the answer that it has already."""
+    if not _take_keys(session, [call]):
+        raise _in_progress()
+    found = _before(call, _stored(session, [call]))
+    if isinstance(found, DomainError):
+        raise found
+    return found
 
 
 def _is_kept(error: DomainError) -> bool:
@@ -133,48 +193,69 @@ def _is_kept(error: DomainError) -> bool:
     return 400 <= error.status < 500 and error.status != 429 and error.code not in own
 
 
-def _take_key(session: Session, call: _Call) -> None:
-    """Make sure that nobody else is answering this key, without waiting for them.
+def _in_progress() -> DomainError:
+    return DomainError(
+        "idempotency_in_progress", "a request with this key is being answered", status=409, retry_after=1
+    )
+
+
+def _take_keys(session: Session, calls: Sequence[Call]) -> set[Call]:
+    """Those of the calls whose key nobody else is answering now; waits for nobody.
 
     SQLite's writers take turns, so there a twin waits and then finds the answer.
     """
-    if session.get_bind().dialect.name != "postgresql":
-        return
-    digest = hashlib.sha256(b"\0".join((call.program_id.bytes, call.client.encode(), call.key.encode()))).digest()
-    number = int.from_bytes(digest[:8], "big", signed=True)
-    if not session.execute(sa.select(sa.func.pg_try_advisory_xact_lock(number))).scalar_one():
-        raise DomainError(
-            "idempotency_in_progress", "a request with this key is being answered", status=409, retry_after=1
-        )
-
-
-def _stored(session: Session, call: _Call) -> Answer | None:
-    statement = select(IdempotencyKey.request_hash, IdempotencyKey.status, IdempotencyKey.body).where(
-        IdempotencyKey.program_id == call.program_id,
-        IdempotencyKey.client == call.client,
-        IdempotencyKey.key == call.key,
+    if session.get_bind().dialect.name != "postgresql" or not calls:
+        return set(calls)
+    locks = session.connection().exec_driver_sql(
+        "SELECT number, pg_try_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS number",
+        ([call.lock for call in calls],),
     )
-    row = session.exec(statement).one_or_none()
-    if row is None:
+    taken = {number for number, is_taken in locks if is_taken}
+    return {call for call in calls if call.lock in taken}
+
+
+_Stored = Mapping[tuple[str, str], tuple[str, int, str]]
+
+
+def _stored(session: Session, calls: Sequence[Call]) -> _Stored:
+    """Request hash, status and body by client and key."""
+    if not calls:
+        return {}
+    columns = (KEYS.c.client, KEYS.c.key, KEYS.c.request_hash, KEYS.c.status, KEYS.c.body)
+    statement = sa.select(*columns).where(KEYS.c.program_id == calls[0].program_id)
+    if len(calls) == 1:
+        statement = statement.where(KEYS.c.client == calls[0].client, KEYS.c.key == calls[0].key)
+    else:
+        pairs = [(call.client, call.key) for call in calls]
+        statement = statement.where(sa.tuple_(KEYS.c.client, KEYS.c.key).in_(pairs))
+    return {(row.client, row.key): (row[2], row.status, row.body) for row in session.connection().execute(statement)}
+
+
+def _before(call: Call, stored: _Stored) -> Answer | DomainError | None:
+    found = stored.get((call.client, call.key))
+    if found is None:
         return None
-    stored_hash, status, body = row
+    stored_hash, status, body = found
     if stored_hash != call.request_hash:
-        raise DomainError("idempotency_mismatch", "this key was used for another request")
+        return DomainError("idempotency_mismatch", "this key was used for another request")
     return Answer(status, body, replayed=True)
 
 
-def _store(session: Session, call: _Call, answer: Answer) -> None:
-    row = {
-        "id": new_id(),
-        "program_id": call.program_id,
-        "client": call.client,
-        "key": call.key,
-        "request_hash": call.request_hash,
-        "status": answer.status,
-        "body": answer.body_text,
-        "created_at": call.now,
-    }
-    insert_rows(session, IdempotencyKey, [row])
+def _store(session: Session, answers: Sequence[tuple[Call, Answer]]) -> None:
+    rows = [
+        {
+            "id": new_id(),
+            "program_id": call.program_id,
+            "client": call.client,
+            "key": call.key,
+            "request_hash": call.request_hash,
+            "status": answer.status,
+            "body": answer.body_text,
+            "created_at": call.now,
+        }
+        for call, answer in answers
+    ]
+    insert_rows(session, IdempotencyKey, rows)
 
 
 def prune(session: Session, before: datetime) -> int:
