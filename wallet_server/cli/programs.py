@@ -18,6 +18,7 @@ from wallet_server.programs.file import ProgramFile
 from wallet_server.programs.models import Program
 from wallet_server.programs.queries import closed_outlets, current_file, list_api_keys, load_program
 from wallet_server.programs.services import SCOPES, apply_program, create_api_key, revoke_api_key
+from wallet_server.programs.templates import find_template
 from wallet_server.programs.yaml_file import SIZE_MAX, dump_program, parse_program, program_schema
 from wallet_server.staff.roles import ROLES
 from wallet_server.staff.services import create_staff, grant_role, reset_password
@@ -70,6 +71,16 @@ def export(slug: str) -> None:
 def schema() -> None:
     """Print the JSON Schema of program files."""
     click.echo(json.dumps(program_schema(), ensure_ascii=False, indent=2))
+
+
+@program.command()
+@click.argument("name")
+def template(name: str) -> None:
+    """Print a ready program to start from: NAME is P1 to P5. What each is for: docs/paradigms.
+
+    Give it your own slug, name, currency, outlets and catalog, then apply it.
+    """
+    click.echo(find_template(name).text(), nl=False)
 
 
 @click.group("api-key")
