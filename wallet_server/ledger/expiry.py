@@ -123,9 +123,7 @@ def _dated(now: datetime) -> sa.Select[Any]:
 
 def _idle(program: ProgramDefinition, now: datetime) -> sa.Select[Any]:
     """Lots of members who were inactive for too long; points that came later than that have their days too."""
-    days = program.points.expiry.days
-    assert days is not None, "the program file was checked"
-    before = inactive_since(local_day(now, program.time_zone) - timedelta(days=1), days, program.time_zone)
+    before = _idle_before(program, now)
     return (
         _lots()
         .join(MEMBER, MEMBER.c.id == LOT.c.member_id)
@@ -137,6 +135,23 @@ def _idle(program: ProgramDefinition, now: datetime) -> sa.Select[Any]:
             is_inactive(before),
         )
     )
+
+
+def _idle_before(program: ProgramDefinition, now: datetime) -> datetime:
+    """The moment since which a member has to have been there to keep points."""
+    days = program.points.expiry.days
+    assert days is not None, "the program file was checked"
+    return inactive_since(local_day(now, program.time_zone) - timedelta(days=1), days, program.time_zone)
+
+
+def ended_by_inactivity(
+    session: Session, program: ProgramDefinition, member_id: UUID, now: datetime
+) -> datetime | None:
+    """Until when the member's points without a date have ended, where inactivity ends them; ``None``: none has."""
+    active_at = _active_at(session.connection(), program, member_id)
+    if active_at is None or active_at >= _idle_before(program, now):
+        return None
+    return _idle_before(program, now)
 
 
 def _expire(session: Session, due: sa.Select[Any], now: datetime, limit: int) -> dict[UUID, list[UUID]]:

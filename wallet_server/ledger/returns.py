@@ -14,11 +14,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from wallet_server.db import new_id
-from wallet_server.ledger.expiry import grace_until
+from wallet_server.ledger.expiry import ended_by_inactivity, grace_until
 from wallet_server.ledger.models import Allocation, Entry, Lot, Posting
 from wallet_server.ledger.postings import (
     REASON_MAX,
+    Kind,
     LotShares,
     Movement,
     NewLot,
@@ -218,42 +218,31 @@ def give_back(
     _before, left = first_of(shares, returned)
     back, _after = first_of(left, points)
     origins = _origins(connection, program.id, {lot_id for lot_id, _points in back})
-    gone = {lot_id for lot_id, lot in origins.items() if lot.expires_at is not None and lot.expires_at <= now}
+    idle_until = ended_by_inactivity(session, program, member_id, now)
+    gone = {lot_id for lot_id, lot in origins.items() if lot.has_ended(now, idle_until)}
+
+    def movement(kind: Kind, points: int, *, takes: LotShares = (), lot: NewLot | None = None) -> Movement:
+        return Movement(
+            member_id=member_id,
+            kind=kind,
+            reason=reason[:REASON_MAX],
+            occurred_at=occurred_at,
+            entries=(("redeemed", -points), ("spendable", points)),
+            purchase_id=purchase_id,
+            takes=takes,
+            lot=lot,
+            outlet_id=outlet_id,
+            corrects=redemption,
+        )
+
     restored = tuple((lot_id, -part) for lot_id, part in back if lot_id not in gone)
     count = -sum(part for _lot, part in restored)
-    movements = []
-    if restored:
-        movements.append(
-            Movement(
-                member_id=member_id,
-                kind="return",
-                reason=reason[:REASON_MAX],
-                occurred_at=occurred_at,
-                entries=(("redeemed", -count), ("spendable", count)),
-                purchase_id=purchase_id,
-                takes=restored,
-                outlet_id=outlet_id,
-                corrects=redemption,
-            )
-        )
+    movements = [movement("return", count, takes=restored)] if restored else []
+    grace = grace_until(program, now)
     for lot_id, part in back:
         if lot_id in gone:
-            lot = NewLot(
-                part, now, grace_until(program, now), released=True, id=new_id(), outlet_id=origins[lot_id].outlet_id
-            )
-            movements.append(
-                Movement(
-                    member_id=member_id,
-                    kind="reissue",
-                    reason=reason[:REASON_MAX],
-                    occurred_at=occurred_at,
-                    entries=(("redeemed", -part), ("spendable", part)),
-                    purchase_id=purchase_id,
-                    lot=lot,
-                    outlet_id=outlet_id,
-                    corrects=redemption,
-                )
-            )
+            lot = NewLot(part, now, grace, released=True, outlet_id=origins[lot_id].outlet_id)
+            movements.append(movement("reissue", part, lot=lot))
     post(session, program.id, movements, now, balances=balances)
     return GivenBack(count, points - count)
 
@@ -270,14 +259,20 @@ def _redeemed_shares(connection: sa.Connection, program_id: UUID, redemption: UU
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
+    spendable_at: datetime
     expires_at: datetime | None
     outlet_id: UUID | None
+
+    def has_ended(self, now: datetime, idle_until: datetime | None) -> bool:
+        if self.expires_at is None:
+            return idle_until is not None and self.spendable_at < idle_until
+        return self.expires_at <= now
 
 
 def _origins(connection: sa.Connection, program_id: UUID, lot_ids: Collection[UUID]) -> Mapping[UUID, _Origin]:
     rows = connection.execute(
-        sa.select(LOT.c.id, LOT.c.expires_at, LOT.c.outlet_id).where(
+        sa.select(LOT.c.id, LOT.c.spendable_at, LOT.c.expires_at, LOT.c.outlet_id).where(
             LOT.c.id.in_(lot_ids), LOT.c.program_id == program_id
         )
     )
-    return {row.id: _Origin(row.expires_at, row.outlet_id) for row in rows}
+    return {row.id: _Origin(row.spendable_at, row.expires_at, row.outlet_id) for row in rows}
