@@ -115,17 +115,20 @@ def _joined(session: Session, program: ProgramDefinition, periods: Sequence[Span
 def _bought(
     session: Session, program: ProgramDefinition, periods: Sequence[Span]
 ) -> list[tuple[int, int, int, int, int]]:
-    """Active members, purchases, spend, points earned and points redeemed of each period."""
+    """Active members, purchases, spend, points earned and points redeemed of each period.
+
+    Without what came back later: a purchase that was refunded whole was none.
+    """
     period = _table([(index, span.start, span.end) for index, span in enumerate(periods)])
-    spend = col(Purchase.total_minor) - col(Purchase.discount_minor)
+    spend = col(Purchase.total_minor) - col(Purchase.discount_minor) - col(Purchase.returned_minor)
     rows = session.execute(
         sa.select(
             period.c.place,
             sa.func.count(col(Purchase.member_id).distinct()),
             sa.func.count(),
             sa.func.sum(spend),
-            sa.func.sum(col(Purchase.points_earned)),
-            sa.func.sum(col(Purchase.points_redeemed)),
+            sa.func.sum(col(Purchase.points_earned) - col(Purchase.points_taken_back)),
+            sa.func.sum(col(Purchase.points_redeemed) - col(Purchase.points_returned)),
         )
         .join(
             Purchase,
@@ -133,6 +136,7 @@ def _bought(
                 col(Purchase.program_id) == program.id,
                 col(Purchase.occurred_at) >= period.c.start,
                 col(Purchase.occurred_at) < period.c.end,
+                col(Purchase.refunded_at).is_(None),
             ),
         )
         .group_by(period.c.place)

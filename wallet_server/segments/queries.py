@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from wallet_server.errors import NotFoundError
-from wallet_server.members.models import Member, MemberStatistics
+from wallet_server.members.models import Member, MemberStatistics, MemberTag
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.purchases.models import Purchase
 from wallet_server.segments.condition import Condition, Range
@@ -31,7 +31,7 @@ def members_where(
     It names the program in each table itself, so that it may stand inside any other statement. Every part of
     the condition must hold; a condition without parts is everybody. With ``among`` only these members are
     asked, and no other's receipts are counted. Visits are purchases in the 30 days up to
-    and with ``now``; days since the last visit are whole ones.
+    and with ``now``, without those that were refunded whole; days since the last visit are whole ones.
     """
     statement = sa.select(col(Member.id)).where(col(Member.program_id) == program.id)
     if among is not None:
@@ -41,6 +41,11 @@ def members_where(
             col(MemberTier.program_id) == program.id, col(MemberTier.tier).in_(condition.tiers)
         )
         statement = statement.where(col(Member.id).in_(held))
+    if condition.tags is not None:
+        tagged = sa.select(col(MemberTag.member_id)).where(
+            col(MemberTag.program_id) == program.id, col(MemberTag.tag).in_(condition.tags)
+        )
+        statement = statement.where(col(Member.id).in_(tagged))
     if condition.visits_last_30_days is not None:
         statement = _where_visits(statement, program, condition.visits_last_30_days, now, among)
     if condition.days_since_last_visit is not None:
@@ -66,6 +71,7 @@ def _where_visits(
             col(Purchase.program_id) == program.id,
             col(Purchase.occurred_at) > now - VISITS_WINDOW,
             col(Purchase.occurred_at) <= now,
+            col(Purchase.refunded_at).is_(None),
             *(() if among is None else (col(Purchase.member_id).in_(among),)),
         )
         .group_by(col(Purchase.member_id))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any
@@ -50,10 +49,397 @@ def statistics(shop: Shop) -> MemberStatistics:
     return found
 
 
-def test_smoke(engine: Engine) -> None:
+def test_points_that_paid_go_back_and_points_earned_are_taken_back(engine: Engine) -> None:
+    shop = open_shop(engine)
+    shop.record(purchase(shop.card, "A-1", 10_000_000))
+    [done] = shop.record(purchase(shop.card, "A-2", 60_000, 40_000, redeem_points=300))
+    assert (done.quote.points_earned, done.balance.spendable) == (7, 707)
+    # The second line: 120 of the 300 points paid for it, and 2.8 of the 7 points came from it.
+    refund = shop.refund(done.purchase_id, "R-1", (2, 1000))
+    assert (refund.amount_minor, refund.money_minor) == (40_000, 28_000)
+    assert (refund.points_returned, refund.points_taken_back, refund.points_owed) == (120, 3, 0)
+    assert refund.balance.spendable == shop.balance().spendable == 707 + 120 - 3
+    assert refund.trace["steps"][-1]["effect"]["exact"] == "4.2"
+    assert refund.trace["effects"]["points_left"] == 4
+    rest = shop.refund(done.purchase_id, "R-2")
+    assert (rest.amount_minor, rest.money_minor) == (60_000, 42_000)
+    assert (rest.points_returned, rest.points_taken_back) == (180, 4)
+    assert rest.balance.spendable == 1000
+    with reading(shop.engine, shop.program.id) as session:
+        kept = purchase_by_id(session, done.purchase_id)
+        assert (kept.returned_minor, kept.points_returned, kept.points_taken_back) == (100_000, 300, 7)
+        assert kept.refunded_at == NOW
+        assert [row.refund_id for row in refunds_of_purchase(session, kept.id)] == ["R-1", "R-2"]
+        assert [(line.line, line.amount_minor) for line in lines_of_refunds(session, [refund.id])[refund.id]] == [
+            (2, 40_000)
+        ]
+        newest = entries(session, shop.member_id, limit=2)
+        assert {row.reason for row in newest} == {"Refund R-2 of receipt A-2"}
+    assert_sound(shop)
+
+
+def test_three_refunds_of_one_do_what_one_of_three_does(engine: Engine) -> None:
     shop = open_shop(engine, points={"base_percent": 50})
     [done] = shop.record(purchase(shop.card, "A-1", lines=(LineInput(None, None, 3000, 100),)))
     assert done.quote.points_earned == 1
     taken = [shop.refund(done.purchase_id, f"R-{n}", (1, 1000)).points_taken_back for n in range(3)]
     assert taken == [0, 1, 0]
+    [other] = shop.record(purchase(shop.card, "A-2", lines=(LineInput(None, None, 3000, 100),)))
+    assert shop.refund(other.purchase_id, "R-1").points_taken_back == 1
     assert_sound(shop)
+
+
+RICH = {"name": "From 2000", "family": "behavior", "when": {"receipt_total_minor": {"from": 200_000}}, "earn": {}}
+
+
+@pytest.mark.parametrize(
+    ("effect", "earned", "left"),
+    [
+        ({"multiply": 2}, 40, 10),
+        ({"fixed_points": 25}, 45, 10),
+        # Without the discount that 2,000.00 had brought, the 1,000.00 that is left earns in full.
+        ({"discount_percent": 10}, 18, 10),
+    ],
+)
+def test_a_receipt_that_no_longer_reaches_2000_loses_what_2000_had_brought(
+    engine: Engine, effect: dict[str, int], earned: int, left: int
+) -> None:
+    shop = open_shop(engine, rules=[{**RICH, "earn": effect}])
+    [done] = shop.record(purchase(shop.card, "A-1", 100_000, 100_000))
+    assert done.quote.points_earned == earned
+    refund = shop.refund(done.purchase_id, "R-1", (1, 1000))
+    assert refund.points_taken_back == earned - left
+    # The line is worth what it was sold for.
+    assert refund.amount_minor == refund.money_minor == (90_000 if "discount_percent" in effect else 100_000)
+    assert shop.refund(done.purchase_id, "R-2").balance.spendable == 0
+    assert_sound(shop)
+
+
+def test_what_is_left_may_earn_more_than_before_but_never_more_than_the_purchase(engine: Engine) -> None:
+    rule = {
+        "name": "Small receipts",
+        "family": "behavior",
+        "when": {"receipt_total_minor": {"from": 100_000, "to": 200_000}},
+        "earn": {"multiply": 2},
+    }
+    shop = open_shop(engine, rules=[rule])
+    [done] = shop.record(purchase(shop.card, "A-1", 150_000, 100_000, 50_000))
+    assert done.quote.points_earned == 30
+    assert shop.refund(done.purchase_id, "R-1", (2, 500)).points_taken_back == 5  # 2,500.00 is left: 25
+    assert shop.refund(done.purchase_id, "R-2", (2, 500), (3, 500)).points_taken_back == -5  # 1,750.00 doubled: 35
+    assert shop.balance().spendable == 30
+    assert shop.refund(done.purchase_id, "R-3").points_taken_back == 30
+    assert shop.balance().spendable == 0
+    assert_sound(shop)
+
+
+def test_caps_and_fixed_points_of_products_are_computed_anew(engine: Engine) -> None:
+    rules = [
+        {"name": "Coffee tenfold", "family": "product", "when": {"categories": ["coffee"]}, "earn": {"multiply": 10}},
+        {"name": "At most 15", "family": "product", "when": {"categories": ["coffee"]}, "earn": {"max_points": 15}},
+        {"name": "Burger", "family": "product", "when": {"skus": ["burger"]}, "earn": {"fixed_points": 4}},
+    ]
+    shop = open_shop(engine, rules=rules)
+    lines = (LineInput("cappuccino", None, 3000, 30_000), LineInput("burger", None, 2000, 45_000))
+    [done] = shop.record(purchase(shop.card, "A-1", lines=lines))
+    assert done.quote.points_earned == 15 + 9 + 8
+    assert shop.refund(done.purchase_id, "R-1", (1, 1000)).points_taken_back == 0  # 60 points, still capped at 15
+    assert shop.refund(done.purchase_id, "R-2", (1, 1600)).points_taken_back == 3  # 12 points: no cap any more
+    assert shop.refund(done.purchase_id, "R-3", (2, 1000)).points_taken_back == 9 + 8 - (4 + 4)
+    assert shop.refund(done.purchase_id, "R-4").balance.spendable == 0
+    assert_sound(shop)
+
+
+def test_a_refund_computes_with_the_rules_and_facts_of_the_purchase(engine: Engine) -> None:
+    rules = [
+        {"name": "Silver", "family": "customer", "when": {"tiers": ["silver"]}, "earn": {"multiply": 3}},
+        {"name": "Drinks", "family": "product", "when": {"categories": ["drinks"]}, "earn": {"multiply": 2}},
+        {"name": "Birthday", "family": "customer", "when": {"birthday_within_days": 3}, "earn": {"multiply": 5}},
+    ]
+    shop = open_shop(engine, rules=rules)
+    [done] = shop.record(
+        purchase(shop.card, "A-1", lines=(LineInput("cappuccino", None, 2000, 100_000),)),
+        purchase(shop.card, "A-2", 1_000_000),
+    )[:1]
+    assert done.quote.points_earned == 40
+    # By now the member is silver, coffee is no drink any more, and the rule is another.
+    file = program_file(
+        rules=[{**rules[1], "earn": {"multiply": 7}}],
+        catalog={"categories": [{"code": "drinks"}, {"code": "coffee"}], "products": []},
+        challenges=[],
+    )
+    file.pop("pass")
+    with transaction(engine, ALL_PROGRAMS) as session:
+        apply_program(session, ProgramFile.model_validate(file), now=NOW + DAY, actor="test")
+        shop.program = load_program(session, slug="cafe-ohrid")
+    assert shop.program.version == 2
+    assert shop.refund(done.purchase_id, "R-1", (1, 1000), now=NOW + DAY).points_taken_back == 20
+    assert_sound(shop)
+
+
+def test_pending_points_are_taken_first_and_debts_remain_for_what_was_spent(engine: Engine) -> None:
+    shop = open_shop(engine, points={"pending_days": 3})
+    [first] = shop.record(purchase(shop.card, "A-1", 100_000))
+    refund = shop.refund(first.purchase_id, "R-1", (1, 500))
+    assert (refund.balance.pending, refund.balance.spendable) == (5, 0)
+    shop = open_shop_with_everything_spent(engine)
+    [done] = rows_of_receipt(shop, "A-1")
+    refund = shop.refund(done, "R-1")
+    assert (refund.points_taken_back, refund.points_owed) == (10, 10)
+    assert (refund.balance.spendable, refund.balance.owed) == (0, 10)
+    [later] = shop.record(purchase(shop.card, "A-9", 150_000))
+    assert (later.balance.spendable, later.balance.owed) == (5, 0)
+    assert_sound(shop)
+
+
+def open_shop_with_everything_spent(engine: Engine) -> Shop:
+    shop = open_shop(engine, program={**program_file()["program"], "slug": "second"})
+    shop.record(purchase(shop.card, "A-1", 100_000))
+    shop.record(purchase(shop.card, "A-2", 1000, redeem_points=10))
+    return shop
+
+
+def rows_of_receipt(shop: Shop, receipt_id: str) -> list[Any]:
+    with reading(shop.engine, shop.program.id) as session:
+        return list(session.exec(select(Purchase.id).where(Purchase.receipt_id == receipt_id)).all())
+
+
+def test_points_of_an_expired_lot_come_anew_for_the_programs_grace(engine: Engine) -> None:
+    shop = open_shop(engine, points={"expiry": {"kind": "rolling_days", "days": 10}, "refund_grace_days": 7})
+    shop.record(purchase(shop.card, "A-1", 1_000_000, occurred_at=NOW - 8 * DAY))
+    [done] = shop.record(purchase(shop.card, "A-2", 10_000, redeem_points=100))
+    refund = shop.refund(done.purchase_id, "R-1", now=NOW + 5 * DAY)
+    assert (refund.points_returned, refund.balance.spendable) == (100, 100)
+    assert refund.trace["effects"]["points_reissued"] == 100
+    newest = max(rows(shop, Lot), key=lambda lot: lot.id)
+    assert newest.expires_at is not None
+    assert timedelta(days=7) <= newest.expires_at - (NOW + 5 * DAY) <= timedelta(days=8)
+
+
+def test_a_carried_fraction_is_as_if_the_purchase_had_never_been(engine: Engine) -> None:
+    shop = open_shop(engine, points={"base_percent": 100, "carry_fraction": True})
+    done = [shop.record(purchase(shop.card, f"A-{n}", 60))[0] for n in range(3)]
+    assert [one.quote.points_earned for one in done] == [0, 1, 0]
+    assert shop.balance().carried == Fraction(4, 5)
+    # 0.60 less leaves 1.20; then the middle one, whose point is taken back while the rest make none.
+    shop.refund(done[0].purchase_id, "R-1")
+    assert (shop.balance().spendable, shop.balance().carried) == (1, Fraction(1, 5))
+    refund = shop.refund(done[2].purchase_id, "R-1")
+    assert (refund.points_taken_back, refund.trace["effects"]["carried_points"]) == (0, -1)
+    assert (shop.balance().spendable, shop.balance().carried) == (0, Fraction(3, 5))
+    refund = shop.refund(done[1].purchase_id, "R-1")
+    assert (refund.points_taken_back, refund.trace["effects"]["carried_points"]) == (1, 1)
+    assert (shop.balance().spendable, shop.balance().carried) == (0, 0)
+    assert_sound(shop)
+
+
+def test_a_full_refund_leaves_the_member_as_if_the_purchase_had_never_been(engine: Engine) -> None:
+    shop = open_shop(engine, points={"carry_fraction": True}, challenges=[VISITS, *program_file()["challenges"]])
+    shop.record(purchase(shop.card, "A-1", 500_030, occurred_at=NOW - 2 * DAY))
+
+    def state() -> Any:
+        with reading(engine, ALL_PROGRAMS) as session:
+            found = statistics(shop)
+            progress = session.exec(select(ChallengeProgress).order_by(col(ChallengeProgress.challenge))).all()
+            return (
+                (shop.balance().spendable, shop.balance().pending, shop.balance().owed, shop.balance().carried),
+                (found.purchases, found.visits, found.spend_minor, found.points_earned),
+                (found.first_visit_at, found.last_visit_at),
+                [(one.challenge, one.window, one.progress, one.completions) for one in progress if one.progress],
+            )
+
+    before = state()
+    lines = (LineInput("burger", None, 2000, 600_010), LineInput("cappuccino", None, 1500, 3333))
+    [done] = shop.record(purchase(shop.card, "A-2", lines=lines, redeem_points=20))
+    assert done.tier == "silver"
+    refund = shop.refund(done.purchase_id, "R-1")
+    assert state() == before
+    assert refund.tier == "base"
+    assert refund.trace["effects"]["tier"] == {"from": "silver", "to": "base"}
+    with reading(engine, shop.program.id) as session:
+        assert changes_of_member(session, shop.member_id)[0].reason == "refunded"
+    # The number of the receipt stays taken: history is not undone.
+    with pytest.raises(DomainError) as refusal:
+        shop.record(purchase(shop.card, "A-2"))
+    assert refusal.value.code == "duplicate_receipt"
+    assert_sound(shop)
+
+
+NO_STAMPS: dict[str, Any] = {"pass": {}}
+VISITS: dict[str, Any] = {
+    "code": "two",
+    "name": {"en": "Two visits"},
+    "metric": "visits",
+    "target": 2,
+    "reward": {"points": 40},
+}
+
+
+def test_a_voucher_won_with_what_came_back_is_withdrawn(engine: Engine) -> None:
+    shop = open_shop(engine)
+    [done] = shop.record(purchase(shop.card, "A-1", lines=(LineInput("burger", None, 5000, 45_000),)))
+    [won] = [reward for reward in done.rewards if reward.challenge == "burgers"]
+    refund = shop.refund(done.purchase_id, "R-1", (1, 1000))
+    assert refund.vouchers_withdrawn == (won.voucher_code,)
+    assert refund.vouchers_kept == ()
+    [burgers] = [state for state in refund.challenges if state.code == "burgers"]
+    assert (burgers.progress, burgers.completions) == (4, 0)
+    for occurred_at in (NOW, NOW - DAY):  # not even by a till that says it was earlier
+        with pytest.raises(DomainError) as refusal, transaction(engine, shop.program.id) as session:
+            redeem_voucher(
+                session,
+                shop.program,
+                str(won.voucher_code),
+                outlet="A",
+                occurred_at=occurred_at,
+                receipt_id=None,
+                actor="key:test",
+                now=NOW,
+            )
+        assert refusal.value.code == "voucher_expired"
+        assert "withdrawn" in refusal.value.detail
+    assert_sound(shop)
+    # The same round is won again, and lost again.
+    [again] = shop.record(purchase(shop.card, "A-2", lines=(LineInput("burger", None, 1000, 45_000),)))
+    assert [reward.challenge for reward in again.rewards] == ["burgers"]
+    assert len(shop.refund(again.purchase_id, "R-1").vouchers_withdrawn) == 1
+    assert_sound(shop)
+
+
+def test_a_used_voucher_is_kept_and_its_round_with_it(engine: Engine) -> None:
+    shop = open_shop(engine)
+    [done] = shop.record(purchase(shop.card, "A-1", lines=(LineInput("burger", None, 15_000, 45_000),)))
+    codes = [str(reward.voucher_code) for reward in done.rewards if reward.challenge == "burgers"]
+    assert len(codes) == 3
+    with transaction(engine, shop.program.id) as session:
+        redeem_voucher(
+            session,
+            shop.program,
+            codes[2],
+            outlet="A",
+            occurred_at=NOW,
+            receipt_id=None,
+            actor="key:test",
+            now=NOW,
+        )
+    refund = shop.refund(done.purchase_id, "R-1", (1, 11_000))
+    assert refund.vouchers_kept == (codes[2],)
+    assert set(refund.vouchers_withdrawn) == set(codes[:2])
+    [burgers] = [state for state in refund.challenges if state.code == "burgers"]
+    assert burgers.completions == 1
+    assert_sound(shop)
+    # The round that was eaten is paid for first: nothing new at 5, the next at 10.
+    [more] = shop.record(purchase(shop.card, "A-2", lines=(LineInput("burger", None, 5000, 45_000),)))
+    assert more.rewards == ()
+    [last] = shop.record(purchase(shop.card, "A-3", lines=(LineInput("burger", None, 1000, 45_000),)))
+    assert [reward.challenge for reward in last.rewards] == ["burgers"]
+    assert_sound(shop)
+
+
+def test_points_won_by_a_completion_that_is_undone_are_taken_back(engine: Engine) -> None:
+    shop = open_shop(engine, challenges=[VISITS], **NO_STAMPS)
+    [first] = shop.record(purchase(shop.card, "A-1", 10_000))
+    [second] = shop.record(purchase(shop.card, "A-2", 10_000))
+    assert second.balance.spendable == 42
+    refund = shop.refund(first.purchase_id, "R-1")
+    assert refund.trace["effects"]["reward_points_taken_back"] == 40
+    assert (refund.points_taken_back, refund.balance.spendable) == (1, 1)
+    assert_sound(shop)
+    shop.visit("V-1")
+    assert shop.balance().spendable == 41
+    refund = shop.refund(second.purchase_id, "R-1")
+    assert refund.balance.spendable == 0
+    assert_sound(shop)
+
+
+def test_a_days_limit_lets_the_other_purchase_of_the_day_count(engine: Engine) -> None:
+    challenge = {**VISITS, "target": 3, "max_per_day": 1, "filter": {"outlets": ["A"]}}
+    shop = open_shop(engine, challenges=[challenge], **NO_STAMPS)
+    [first] = shop.record(purchase(shop.card, "A-1"))
+    [second] = shop.record(purchase(shop.card, "A-2"))
+    [contribution] = rows(shop, ChallengeContribution)
+    assert contribution.source_id == first.purchase_id
+    refund = shop.refund(first.purchase_id, "R-1")
+    assert refund.challenges[0].progress == 1
+    [contribution] = rows(shop, ChallengeContribution)
+    assert contribution.source_id == second.purchase_id
+    shop.visit("V-1")
+    shop.refund(second.purchase_id, "R-1")
+    [contribution] = rows(shop, ChallengeContribution)
+    assert contribution.source_id not in {first.purchase_id, second.purchase_id}
+    assert shop.balance().spendable == 0
+    assert_sound(shop)
+
+
+def test_money_and_progress_count_by_what_is_left(engine: Engine) -> None:
+    spend = {**VISITS, "code": "spend", "metric": "spend_minor", "target": 100_000}
+    shop = open_shop(engine, challenges=[spend, VISITS], **NO_STAMPS)
+    [done] = shop.record(purchase(shop.card, "A-1", 40_000, 50_000))
+    refund = shop.refund(done.purchase_id, "R-1", (1, 250))
+    assert [state.progress for state in refund.challenges] == [80_000, 1]
+    assert statistics(shop).spend_minor == 80_000
+    assert statistics(shop).visits == 1
+    assert_sound(shop)
+
+
+def test_what_cannot_come_back_is_refused_and_changes_nothing(engine: Engine) -> None:
+    shop = open_shop(engine)
+    [done] = shop.record(purchase(shop.card, "A-1", 30_000, 20_000))
+    shop.refund(done.purchase_id, "R-1", (1, 400))
+    for lines, code, status in (
+        (((1, 601),), "refund_exceeds_purchase", 409),
+        (((3, 1000),), "unknown_line", 422),
+        (((1, 0),), "validation", 422),
+        (((1, 100), (1, 100)), "validation", 422),
+    ):
+        with pytest.raises(DomainError) as refusal:
+            shop.refund(done.purchase_id, "R-2", *lines)
+        assert (refusal.value.code, refusal.value.status) == (code, status)
+    with pytest.raises(DomainError) as refusal:
+        shop.refund(done.purchase_id, "R-1", (2, 1000))
+    assert (refusal.value.code, refusal.value.status) == ("duplicate_refund", 409)
+    with pytest.raises(DomainError) as refusal:
+        shop.refund(uuid4(), "R-2")
+    assert (refusal.value.code, refusal.value.status) == ("unknown_purchase", 404)
+    with pytest.raises(DomainError) as refusal:
+        shop.refund(done.purchase_id, "R-2", outlet="B")
+    assert (refusal.value.code, refusal.value.status) == ("other_outlet", 403)
+    assert len(rows(shop, Refund)) == 1
+    shop.refund(done.purchase_id, "R-2", outlet="A")
+    with pytest.raises(DomainError) as refusal:
+        shop.refund(done.purchase_id, "R-3")
+    assert refusal.value.code == "refund_exceeds_purchase"
+    assert {line.returned_thousandths for line in rows(shop, PurchaseLine)} == {1000}
+    assert_sound(shop)
+
+
+def test_imported_purchases_are_refunded_too(engine: Engine) -> None:
+    shop = open_shop(engine)
+    [done] = shop.record(purchase(shop.card, "old", 100_000, occurred_at=NOW - 400 * DAY), source="import")
+    assert shop.refund(done.purchase_id, "R-1").points_taken_back == 10
+    assert statistics(shop).first_visit_at is None
+    assert_sound(shop)
+
+
+def test_the_facts_are_kept_with_the_trace(engine: Engine) -> None:
+    rules = [{"name": "Drinks", "family": "product", "when": {"categories": ["drinks"]}, "earn": {"multiply": 2}}]
+    shop = open_shop(engine, rules=rules)
+    [done] = shop.record(purchase(shop.card, "A-1", lines=(LineInput("cappuccino", None, 1000, 30_000),)))
+    with reading(engine, shop.program.id) as session:
+        trace = trace_of_purchase(session, done.purchase_id)
+    assert trace is not None
+    assert trace.trace["facts"] == {
+        "tier": "base",
+        "purchases": 0,
+        "carried": "0",
+        "above": {"coffee": ["drinks"]},
+    }
+
+
+def test_vouchers_name_why_they_were_withdrawn(engine: Engine) -> None:
+    shop = open_shop(engine)
+    [done] = shop.record(purchase(shop.card, "A-1", lines=(LineInput("burger", None, 5000, 45_000),)))
+    shop.refund(done.purchase_id, "R-7")
+    [voucher] = rows(shop, Voucher)
+    assert voucher.benefit["withdrawn"] == "Refund R-7 of receipt A-1"
+    assert voucher.expires_at == NOW
