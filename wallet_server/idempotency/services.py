@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -37,6 +37,7 @@ NEW_KEY: Final = "new_key"
 
 Work = Callable[[Session], tuple[int, Mapping[str, Any]]]
 WorkOfMany = Callable[[Session, Sequence[int]], Sequence[tuple[int, Mapping[str, Any]] | DomainError]]
+_Result = TypeVar("_Result")
 Refusal = Callable[[DomainError], Mapping[str, Any]]
 
 
@@ -88,14 +89,19 @@ def answer_once(  # noqa: PLR0917 - who, under which key, what: read in this ord
     """
     if not is_key(key):
         raise DomainError("validation", WRONG_KEY)
-    for attempt in range(1, TRIES_MAX + 1):
+    call = Call(program_id, client, key, request_hash, now)
+    return _tried_again(lambda: _answer(engine, call, work, refusal))
+
+
+def _tried_again(work: Callable[[], _Result]) -> _Result:
+    for _attempt in range(TRIES_MAX - 1):
         try:
-            return _answer(engine, Call(program_id, client, key, request_hash, now), work, refusal)
+            return work()
         except DBAPIError as error:
             # A deadlock or a lock that was not free in time: nothing has happened, so it may be tried again.
-            if attempt == TRIES_MAX or not is_locked(error):
+            if not is_locked(error):
                 raise
-    raise AssertionError("the last try returns or raises")
+    return work()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,12 @@ def answer_each_once(
     """
     assert len({(call.client, call.key) for call in calls}) == len(calls), "a key was asked for twice at once"
     assert len({call.program_id for call in calls}) == 1, "calls of different programs"
+    return _tried_again(lambda: _answer_each(engine, calls, work, refusal))
+
+
+def _answer_each(
+    engine: Engine, calls: Sequence[Call], work: WorkOfMany, refusal: Refusal
+) -> list[Answer | DomainError]:
     results: list[Answer | DomainError | None] = [
         None if is_key(call.key) else DomainError("validation", WRONG_KEY) for call in calls
     ]

@@ -48,6 +48,7 @@ class Planned:
     """The version that it is computed with."""
     outlet: OutletRef
     command: RecordPurchase
+    recorded_by: str
     receipt: Receipt
     facts: MemberFacts
     quote: Quote
@@ -67,7 +68,6 @@ class Plan:
     program: ProgramDefinition
     now: datetime
     source: Source
-    recorded_by: str
     balances: dict[UUID, Balance]
     standings: dict[UUID, Standing]
     categories: Mapping[str, str | None]
@@ -102,7 +102,7 @@ class Plan:
             own=own_coefficients(standing.coefficients),
         )
 
-    def add(self, command: RecordPurchase, card: CardRow) -> Planned:
+    def add(self, command: RecordPurchase, card: CardRow, recorded_by: str) -> Planned:
         """Record one more purchase; raises as the engine does, having changed nothing."""
         facts = self._facts(card.member_id)
         version = version_for(self.program, self.versions, command)
@@ -115,6 +115,7 @@ class Plan:
             program=version,
             outlet=outlet,
             command=command,
+            recorded_by=recorded_by,
             receipt=receipt,
             facts=facts,
             quote=made,
@@ -243,7 +244,7 @@ def purchase_row(plan: Plan, planned: Planned) -> dict[str, Any]:
         "business_date": planned.business_date,
         "recorded_at": plan.now,
         "source": plan.source,
-        "recorded_by": plan.recorded_by,
+        "recorded_by": planned.recorded_by,
         "payment_type": command.payment_type,
         "program_version": planned.program.version,
         "total_minor": made.total_minor,

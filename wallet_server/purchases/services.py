@@ -85,6 +85,7 @@ class _Batch:
     """The commands with what has been refused so far."""
 
     commands: Sequence[RecordPurchase]
+    actors: Sequence[str]
     raise_errors: bool
     refused: dict[int, DomainError] = field(default_factory=dict)
 
@@ -115,7 +116,6 @@ def _quote(session: Session, program: ProgramDefinition, command: RecordPurchase
         program,
         now,
         "till",
-        "",
         {card.member_id: Balance()} | read_balances(session, [card.member_id]),
         read_standings(session, program, [card.member_id], now),
         _categories(session, [command]),
@@ -153,20 +153,21 @@ def record_purchases(
     *,
     now: datetime,
     source: Source,
-    recorded_by: str,
+    recorded_by: str | Sequence[str],
     on_error: Literal["raise", "return"] = "raise",
 ) -> list[Recorded | DomainError]:
     """Record purchases in the given order with all their consequences; at most 1,000 at once.
 
-    A member may appear many times: each receipt is computed with the state that the one before it left, except
-    for segments, which are those before the batch. With
+    ``recorded_by`` is one for all, or one for each. A member may appear many times: each receipt is computed with
+    the state that the one before it left, except for segments, which are those before the batch. With
     ``on_error="return"`` a refused receipt takes the place of its result and changes nothing, the others are
     recorded; with ``"raise"`` the first refusal is raised and the caller rolls everything back.
     """
     assert len(commands) <= BATCH_MAX, f"{len(commands)} purchases were to be recorded at once"
     with _scoped(session, program):
-        batch = _Batch(commands, on_error == "raise")
-        return _record(session, program, batch, now=now, source=source, recorded_by=recorded_by)
+        actors = [recorded_by] * len(commands) if isinstance(recorded_by, str) else recorded_by
+        batch = _Batch(commands, actors, on_error == "raise")
+        return _record(session, program, batch, now=now, source=source)
 
 
 def _record(
@@ -176,7 +177,6 @@ def _record(
     *,
     now: datetime,
     source: Source,
-    recorded_by: str,
 ) -> list[Recorded | DomainError]:
     commands = batch.commands
     for index, command in enumerate(commands):
@@ -195,9 +195,7 @@ def _record(
     refused_before = dict(batch.refused)
     for _attempt in range(_OVERTAKEN_MAX):
         batch.refused = dict(refused_before)
-        plan = Plan(
-            program, now, source, recorded_by, dict(locked), dict(standings), categories, people, costs, versions
-        )
+        plan = Plan(program, now, source, dict(locked), dict(standings), categories, people, costs, versions)
         planned = _compute(session, plan, batch, cards)
         if _claim(session, plan):
             break
@@ -298,7 +296,7 @@ def _compute(session: Session, plan: Plan, batch: _Batch, cards: Mapping[str, Ca
         try:
             if receipt in in_batch:
                 raise _duplicate(in_batch[receipt])
-            planned[index] = plan.add(command, cards[command.card_number])
+            planned[index] = plan.add(command, cards[command.card_number], batch.actors[index])
             in_batch[receipt] = planned[index].purchase_id
         except DomainError as error:
             batch.refuse(index, error)
@@ -368,7 +366,7 @@ def _note(session: Session, plan: Plan) -> None:
         audit.record(
             session,
             program_id=plan.program.id,
-            actor=plan.recorded_by,
+            actor=planned.recorded_by,
             action="purchase.recorded",
             subject=planned.command.receipt_id,
             detail={"total_minor": planned.quote.total_minor, "points": planned.quote.points_earned},
