@@ -11,16 +11,20 @@ from functools import wraps
 from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
-from flask import Blueprint, Response, abort, g, request
+from flask import Blueprint, Response, abort, current_app, g, request
+from flask.blueprints import BlueprintSetupState
 from pydantic import BaseModel, ValidationError
 from sqlmodel import Session
 from werkzeug.exceptions import UnsupportedMediaType
 
 from wallet_server.db import ALL_PROGRAMS, reading, to_json
 from wallet_server.errors import DomainError, NotFoundError
-from wallet_server.idempotency.services import Answer, answer_once, request_hash
+from wallet_server.idempotency.services import Answer, Call, answer_once, request_hash
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import find_api_key, load_program
+from wallet_server.purchases.commands import RecordPurchase
+from wallet_server.purchases.counter import Counter, Turn
+from wallet_server.purchases.services import Recorded
 from wallet_server.web.context import server
 from wallet_server.web.problems import PROBLEM_TYPE, problem
 from wallet_server.web.security import Rate, count_rate, limit_rate, refuse_rate
@@ -38,6 +42,7 @@ ERRORS_MAX: Final = 20
 Body = TypeVar("Body", bound=BaseModel)
 View = Callable[..., Any]
 Work = Callable[[Session], tuple[int, Mapping[str, Any]]]
+PurchaseBody = Callable[[Recorded], tuple[int, Mapping[str, Any]]]
 
 blueprint = Blueprint("pos_api", __name__, url_prefix="/api/v1")
 
@@ -233,6 +238,33 @@ def answer_key(till: Till, data: Any, work: Work) -> Answer:
     Raises ``DomainError`` as :func:`wallet_server.idempotency.services.answer_once` does; other refusals of
     ``work`` are the answer.
     """
+    call = _call(till, data)
+    return answer_once(
+        server().engine,
+        call.program_id,
+        call.client,
+        call.key,
+        call.request_hash,
+        work,
+        call.now,
+        refusal=_problem_of,
+    )
+
+
+def answer_purchase(till: Till, data: Any, command: RecordPurchase, body: PurchaseBody) -> Answer:
+    """As :func:`answer_key`, for a purchase: together with those of other tills of this moment."""
+    counter = current_app.extensions["wallet_counter"]
+    assert isinstance(counter, Counter)
+    return counter.record(Turn(till.program, _call(till, data), command, till.actor, body))
+
+
+@blueprint.record
+def _open_counter(state: BlueprintSetupState) -> None:
+    context = state.app.extensions["wallet"]
+    state.app.extensions["wallet_counter"] = Counter(context.engine, refusal=_problem_of)
+
+
+def _call(till: Till, data: Any) -> Call:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         message = "is missing: a number that this till never uses again, and repeats with each retry"
@@ -240,9 +272,7 @@ def answer_key(till: Till, data: Any, work: Work) -> Answer:
             "validation", f"Idempotency-Key {message}", errors=[{"field": "Idempotency-Key", "message": message}]
         )
     asked = request_hash(request.method, request.path, to_json(data))
-    return answer_once(
-        server().engine, till.program.id, str(till.key_id), key, asked, work, till.now, refusal=_problem_of
-    )
+    return Call(till.program.id, str(till.key_id), key, asked, till.now)
 
 
 def _problem_of(error: DomainError) -> dict[str, Any]:
