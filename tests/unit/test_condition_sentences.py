@@ -27,6 +27,7 @@ TIERS = {"silver": {"en": "Silver", "mk": "Сребро"}, "gold": {"en": "Gold"
             "Members with exactly 2 purchases in the last 30 days.",
         ),
         ({"days_since_last_visit": {"at_least": 30}}, "Members whose last purchase was at least 30 days ago."),
+        ({"tags": ["vip", "press"]}, "Members with the tag vip or press."),
         ({"days_since_last_visit": {"at_most": 1}}, "Members whose last purchase was at most 1 day ago."),
         (
             {"days_since_last_visit": {"at_least": 14, "at_most": 60}},

@@ -17,7 +17,10 @@ from wallet_server.segments.condition import Condition
         {"days_since_last_visit": {}},
         {"visits_last_30_days": {"at_least": -1}},
         {"tiers": []},
-        {"tags": ["vip"]},
+        {"tags": []},
+        {"tags": ["no tag"]},
+        {"tags": [f"t{number}" for number in range(101)]},
+        {"words": ["vip"]},
     ],
 )
 def test_a_condition_that_no_calendar_or_till_knows_is_refused(document):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 DAYS_MAX = 3650
+TAGS_MAX = 100
+Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -34,6 +36,8 @@ class Condition(BaseModel):
 
     tiers: Annotated[list[str], Field(min_length=1)] | None = None
     """The member's tier is one of these codes."""
+    tags: Annotated[list[Tag], Field(min_length=1, max_length=TAGS_MAX)] | None = None
+    """The member has one of these tags."""
     visits_last_30_days: Range | None = None
     """Purchases in the 30 days before now."""
     days_since_last_visit: Range | None = None

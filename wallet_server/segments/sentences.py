@@ -18,6 +18,8 @@ def sentence(condition: Condition, language: str, tiers: Mapping[str, LocalizedT
     if condition.tiers is not None:
         names = [localized(tiers.get(code, code), language) for code in condition.tiers]
         parts.append(reader.gettext("whose tier is %(tiers)s", tiers=_any_of(reader, names)))
+    if condition.tags is not None:
+        parts.append(reader.gettext("with the tag %(tags)s", tags=_any_of(reader, list(condition.tags))))
     if condition.visits_last_30_days is not None:
         parts.append(_visits(reader, condition.visits_last_30_days))
     if condition.days_since_last_visit is not None:

@@ -84,12 +84,16 @@ def save_segment(
 def delete_segment(
     session: Session, program: ProgramDefinition, segment_id: UUID, *, actor: str, now: datetime
 ) -> None:
-    """Delete a segment that no campaign was made for.
+    """Delete a segment that no campaign was made for and no rule of the program in force asks for.
 
     Raises ``NotFoundError(unknown_segment)`` and ``DomainError(segment_in_use, 409)``.
     """
     segment = find_segment(session, program, segment_id=segment_id)
     code = segment.code
+    asking = [rule.name for rule in program.file.rules if code in (rule.when.segments or ())]
+    if asking:
+        detail = f"the rule {asking[0]!r} asks for this segment, so it is kept"
+        raise DomainError("segment_in_use", detail, status=409, rule=asking[0])
     try:
         with session.begin_nested():
             session.delete(segment)

@@ -17,6 +17,7 @@ from tests.conftest import NOW
 from tests.services.ledger.test_invariants import corrupt
 from tests.services.purchases.shop import Shop, open_shop, purchase
 from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
+from wallet_server.ledger.holds import PlaceHold, place_hold
 from wallet_server.ledger.models import Posting
 from wallet_server.ledger.returns import give_back
 from wallet_server.partners.invariants import CHECKS
@@ -27,6 +28,9 @@ from wallet_server.partners.settlement import Amounts
 from wallet_server.programs.file import ProgramFile
 from wallet_server.programs.queries import current_file, load_program
 from wallet_server.programs.services import apply_program
+from wallet_server.purchases.commands import RefundPurchase
+from wallet_server.purchases.holds import capture_hold
+from wallet_server.purchases.refunds import refund_purchase
 
 OUTLETS: list[dict[str, Any]] = [
     {"code": "A", "name": "Own"},
@@ -262,3 +266,27 @@ def test_a_coalition_has_exact_percents(shop: Shop) -> None:
     assert partner.settlement_percent == Decimal("79.5")
     with reading(shop.engine, shop.program.id) as session:
         assert session.exec(select(Posting)).all() == []
+
+
+def test_held_points_are_settled_when_they_pay(shop: Shop) -> None:
+    buy(shop, "1", "F", 10_000)
+    with transaction(shop.engine, shop.program.id) as session:
+        command = PlaceHold(card_number=shop.card, outlet="A", points=10, expires_in_seconds=600)
+        hold = place_hold(session, shop.program, command, now=NOW, actor="key:test")
+    assert lines(shop) == []
+    with transaction(shop.engine, shop.program.id) as session:
+        capture_hold(session, shop.program, hold.id, points=8, now=NOW, actor="key:test", outlet="K")
+    assert lines(shop) == [("Fuel Ltd", "Books Ltd", 8, 800, 720, 636)]
+    assert not list(broken(shop))
+
+
+def test_a_refund_at_the_till_takes_the_settlement_back(shop: Shop) -> None:
+    buy(shop, "1", "F", 10_000)
+    bought = buy(shop, "2", "K", 10_000, redeem=10)
+    for part in (250, 750):
+        with transaction(shop.engine, shop.program.id) as session:
+            command = RefundPurchase(purchase_id=bought, refund_id=str(part), lines=((1, part),))
+            refund_purchase(session, shop.program, command, now=NOW, recorded_by="key:test")
+        assert not list(broken(shop))
+    assert [sum(line[place] for line in lines(shop)) for place in (2, 3, 4, 5)] == [0, 0, 0, 0]
+    assert lines(shop)[1] == ("Fuel Ltd", "Books Ltd", -2, -200, -180, -159)

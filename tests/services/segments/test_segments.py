@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from datetime import timedelta
 
 import pytest
@@ -11,9 +12,10 @@ from sqlmodel import select
 from tests.conftest import NOW
 from tests.people import add_member, add_purchase, publish
 from wallet_server.campaigns import services as campaigns
-from wallet_server.db import new_id
+from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.members.models import MemberStatistics
+from wallet_server.members.tags import set_tags
 from wallet_server.segments.condition import Condition
 from wallet_server.segments.models import Segment
 from wallet_server.segments.queries import condition_of, count, find_segment, list_segments, members_where
@@ -49,6 +51,22 @@ def test_tiers(session):
     silver = add_member(session, program, NOW, tier="silver")
     assert ids(session, program, {"tiers": ["silver"]}) == {silver}
     assert len(ids(session, program, {"tiers": ["silver", "base"]})) == 2
+
+
+def test_tags(session):
+    program, other = publish(session, NOW), publish(session, NOW, slug="other")
+    vip, press, both, stranger = (add_member(session, owner, NOW) for owner in (program, program, program, other))
+    add_member(session, program, NOW)
+    for owner, member_id, tags in (
+        (program, vip, ["vip"]),
+        (program, press, ["press", "x"]),
+        (program, both, ["vip", "press"]),
+        (other, stranger, ["vip"]),
+    ):
+        set_tags(session, owner, member_id, tags, actor="staff:o", now=NOW)
+    assert ids(session, program, {"tags": ["vip"]}) == {vip, both}
+    assert ids(session, program, {"tags": ["vip", "press"]}) == {vip, press, both}
+    assert ids(session, program, {"tags": ["gone"]}) == set()
 
 
 def test_visits_are_those_of_the_thirty_days_up_to_now(session):
@@ -189,6 +207,21 @@ def test_a_segment_that_a_campaign_was_made_for_is_kept(session):
     assert find_segment(session, program, code="vip").id == segment.id
 
 
+def test_a_segment_that_a_rule_asks_for_is_kept(session):
+    rule = {"name": "Welcome back", "family": "customer", "when": {"segments": ["quiet"]}, "earn": {"multiply": 2}}
+    sections = [{"code": code, "name": code, "when": {}} for code in ("quiet", "loud")]
+    program = publish(session, NOW, segments=sections, rules=[rule])
+    quiet, loud = (find_segment(session, program, code=code).id for code in ("quiet", "loud"))
+    with pytest.raises(DomainError) as refused:
+        delete_segment(session, program, quiet, actor="staff:o", now=NOW)
+    assert (refused.value.code, refused.value.status) == ("segment_in_use", 409)
+    assert refused.value.extra == {"rule": "Welcome back"}
+    delete_segment(session, program, loud, actor="staff:o", now=NOW)
+    program = publish(session, NOW, segments=sections, rules=[])
+    delete_segment(session, program, quiet, actor="staff:o", now=NOW)
+    assert list_segments(session, program) == []
+
+
 def test_another_programs_segment_does_not_exist(session):
     program, other = publish(session, NOW), publish(session, NOW, slug="other")
     segment = save(session, program)
@@ -196,3 +229,38 @@ def test_another_programs_segment_does_not_exist(session):
         with pytest.raises(DomainError) as refused:
             find_segment(session, other, **wanted)
         assert (refused.value.code, refused.value.status) == ("unknown_segment", 404)
+
+
+def test_a_program_has_so_many_segments_and_no_more(session, monkeypatch):
+    program = publish(session, NOW)
+    monkeypatch.setattr("wallet_server.segments.services.SEGMENTS_MAX", 1)
+    save(session, program)
+    with pytest.raises(DomainError) as refusal:
+        save(session, program, code="other")
+    assert (refusal.value.code, refusal.value.status) == ("too_many_segments", 409)
+    assert save(session, program, name="Others").name == "Others"
+
+
+def test_of_two_who_save_a_new_code_at_once_one_is_told(engine):
+    with transaction(engine, ALL_PROGRAMS) as session:
+        program = publish(session, NOW)
+    refused: list[str] = []
+
+    def second() -> None:
+        try:
+            with transaction(engine, program.id) as session:
+                save(session, program)
+        except DomainError as error:
+            refused.append(error.code)
+
+    thread = threading.Thread(target=second)
+    with transaction(engine, program.id) as session:
+        save(session, program)
+        session.flush()
+        thread.start()
+        # PostgreSQL lets the other look before we commit; SQLite's writers take turns, and it finds ours.
+        thread.join(0.3)
+    thread.join(20)
+    assert refused == (["segment_exists"] if engine.dialect.name == "postgresql" else [])
+    with reading(engine, program.id) as session:
+        assert [segment.code for segment in list_segments(session, program)] == ["vip"]

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from wallet_server.errors import DomainError
-from wallet_server.segments.condition import DAYS_MAX, Condition, Range
+from wallet_server.segments.condition import DAYS_MAX, TAGS_MAX, Condition, Range
 
 VISITS_MAX: Final = 1_000
 NAME_LENGTH_MAX: Final = 120
 TIERS_MAX: Final = 100
 CODE_LENGTH_MAX: Final = 50
+TAGS_LENGTH_MAX: Final = 2_000
 FORM_KEY: Final = re.compile(r"[0-9a-f]{32}")
 _WHOLE_NUMBER: Final = re.compile(r"\d{1,6}")
+_TAG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NOT_IN_A_CODE: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -31,11 +33,13 @@ class SegmentForm:
     visits_to: str = ""
     days_from: str = ""
     days_to: str = ""
+    tags: str = ""
 
     def condition(self) -> Condition:
         """What the form asks for. Raises ``DomainError(validation)`` whose ``field`` names the bad part."""
         return Condition(
             tiers=list(self.tiers) or None,
+            tags=_tags(self.tags),
             visits_last_30_days=_range(self.visits_from, self.visits_to, "visits", VISITS_MAX),
             days_since_last_visit=_range(self.days_from, self.days_to, "days", DAYS_MAX),
         )
@@ -45,6 +49,13 @@ class SegmentForm:
         plain = unicodedata.normalize("NFKD", self.name).encode("ascii", "ignore").decode().lower()
         stem = _NOT_IN_A_CODE.sub("-", plain).strip("-")[:CODE_LENGTH_MAX].rstrip("-")
         return f"{stem or 'segment'}-{self.key[-8:]}"
+
+
+def _tags(text: str) -> list[str] | None:
+    tags = list(dict.fromkeys(text.replace(",", " ").split()))
+    if len(tags) > TAGS_MAX or not all(_TAG.fullmatch(tag) for tag in tags):
+        raise DomainError("validation", f"tags: {text[:40]!r} are not at most {TAGS_MAX} words", field="tags")
+    return tags or None
 
 
 def _range(least: str, most: str, field: str, limit: int) -> Range | None:
@@ -73,6 +84,7 @@ def read_form(values: Mapping[str, str], tiers: Sequence[str], *, key: str = "")
     return SegmentForm(
         key=key,
         name=values.get("name", "").strip()[: NAME_LENGTH_MAX + 1],
+        tags=values.get("tags", "").strip()[: TAGS_LENGTH_MAX + 1],
         tiers=tuple(dict.fromkeys(tier[:63] for tier in tiers[:TIERS_MAX])),
         visits_from=typed("visits_from"),
         visits_to=typed("visits_to"),
@@ -87,6 +99,7 @@ def form_of(name: str, condition: Condition) -> SegmentForm:
     return SegmentForm(
         name=name,
         tiers=tuple(condition.tiers or ()),
+        tags=", ".join(condition.tags or ()),
         visits_from=_typed(visits.at_least if visits else None),
         visits_to=_typed(visits.at_most if visits else None),
         days_from=_typed(days.at_least if days else None),

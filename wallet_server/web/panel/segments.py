@@ -40,6 +40,7 @@ REFUSALS: Final = {
     "visits_order": gettext_noop("The first number is larger than the second one."),
     "days": gettext_noop("Days are whole numbers from 0 to %(most)s."),
     "days_order": gettext_noop("The first number is larger than the second one."),
+    "tags": gettext_noop("Tags are words of letters, digits, dots, dashes and underscores, with commas between them."),
     "tiers": gettext_noop("The program has no such tier any more. Choose again."),
 }
 LIMITS: Final = {"name": NAME_LENGTH_MAX, "visits": VISITS_MAX, "days": DAYS_MAX}
@@ -131,7 +132,13 @@ def segment_delete(desk: Desk, segment_id: UUID) -> Response:
     except DomainError as error:
         if error.code != "segment_in_use":
             raise
-        flash(t.gettext("A campaign was made for this segment, so it is kept. You can change its condition."), "danger")
+        rule = error.extra.get("rule")
+        kept = (
+            t.gettext("The rule “%(rule)s” asks for this segment, so it is kept. Change the rule first.", rule=rule)
+            if rule
+            else t.gettext("A campaign was made for this segment, so it is kept. You can change its condition.")
+        )
+        flash(kept, "danger")
         return see_other(url_for("panel.segment", slug=desk.program.slug, segment_id=segment_id))
     flash(t.gettext("The segment has been deleted."), "success")
     return see_other(url_for("panel.segments", slug=desk.program.slug))
