@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from tests.conftest import NOW
 from tests.factories import CAFE, program_file
@@ -318,6 +318,22 @@ def test_a_forgotten_password_is_replaced_by_the_operator(engine: Engine, boss: 
     assert sign_in(engine, password)
     with transaction(engine, ALL_PROGRAMS) as session, pytest.raises(NotFoundError):
         services.reset_password(session, email="nobody@example.com", now=NOW, actor="cli", passwords=QUICK)
+
+
+def test_nobody_is_changed_who_is_not_there(engine: Engine, boss: UUID, program_id: UUID) -> None:
+    calls: list[Callable[[Session], object]] = [
+        lambda session: services.set_role(
+            session, program_id=program_id, staff_id=uuid4(), role="cashier", now=NOW, actor="cli"
+        ),
+        lambda session: services.grant_role(
+            session, program_id=program_id, email="no@example.com", role="cashier", now=NOW, actor="cli"
+        ),
+        lambda session: services.reset_password(session, email="no@example.com", now=NOW, actor="cli"),
+    ]
+    for call in calls:
+        with transaction(engine, ALL_PROGRAMS) as session, pytest.raises(NotFoundError) as refusal:
+            call(session)
+        assert (refusal.value.code, refusal.value.status) == ("unknown_staff", 404)
 
 
 def test_hashes_of_older_parameters_are_renewed_at_sign_in(engine: Engine, boss: UUID) -> None:

@@ -335,7 +335,7 @@ def test_a_bug_is_a_problem_document_without_its_secrets(
     def broken(*_arguments: object, **_values: object) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("wallet_server.web.pos_api.purchases.record_purchase", broken)
+    monkeypatch.setattr("wallet_server.purchases.counter.record_purchases", broken)
     response = till.post("/purchases", receipt(shop.card), key="k1")
     assert problem(response) == (500, "internal")
     assert b"a secret" not in response.data

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Flask
 
-from wallet_server.web.pos_api import docs, members, purchases, vouchers
+from wallet_server.web.pos_api import docs, members, points, purchases, vouchers
 from wallet_server.web.pos_api.blueprint import blueprint
 from wallet_server.web.security import door_permission
 
-__all__ = ["blueprint", "members", "purchases", "register", "vouchers"]
+__all__ = ["blueprint", "members", "points", "purchases", "register", "vouchers"]
 
 
 def register(app: Flask) -> None:

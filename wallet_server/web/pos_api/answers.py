@@ -14,10 +14,15 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from wallet_server.challenges.progress import ChallengeState
+from wallet_server.ledger.adjustments import Adjusted
+from wallet_server.ledger.holds import HoldState
 from wallet_server.ledger.postings import Balance
-from wallet_server.ledger.queries import EntryRow
+from wallet_server.ledger.queries import EntryRow, shown
 from wallet_server.members.coefficients import Coefficient, percent_text
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.purchases.refunds import Refunded
 from wallet_server.purchases.services import Recorded
+from wallet_server.purchases.visits import Visited
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.wins import Won
 from wallet_server.rules.engine import Quote
@@ -35,7 +40,10 @@ class MemberJoined(BaseModel):
 
 
 class BalanceAnswer(BaseModel):
-    """Points that can be spent, and points whose time has not come yet."""
+    """Points that can be spent, and points whose time has not come yet.
+
+    ``spendable`` is below zero where the program lets a debt be shown so.
+    """
 
     spendable: int
     pending: int
@@ -111,7 +119,11 @@ class MemberAnswer(BaseModel):
 
 
 class EntryAnswer(BaseModel):
-    """One row of the member's ledger."""
+    """One row of the member's ledger: ``points`` into (or, negative, out of) one of the member's accounts.
+
+    Accounts are ``spendable``, ``pending``, ``held`` and ``owed``: a debt, whose rows are negative where it grows.
+    ``outlet`` is where it happened, null for what the program or its staff did.
+    """
 
     sequence: int
     account: str
@@ -120,6 +132,7 @@ class EntryAnswer(BaseModel):
     kind: str
     reason: str
     purchase_id: UUID | None
+    outlet: str | None
     occurred_at: datetime
     recorded_at: datetime
 
@@ -189,6 +202,59 @@ class PurchaseAnswer(QuoteAnswer):
     rewards: list[RewardAnswer]
 
 
+class RefundAnswer(BaseModel):
+    """A refund, and the member after it.
+
+    ``amount_minor`` of goods came back, of which ``money_minor`` is to be given back in money.
+    ``points_taken_back`` is below zero where what is left earns more than more had earned; ``points_owed`` of them
+    the member had spent already. ``vouchers_withdrawn`` had been won with what came back, and are good no longer;
+    ``vouchers_kept`` had been used before.
+    """
+
+    refund_id: str
+    purchase_id: UUID
+    amount_minor: int
+    money_minor: int
+    points_returned: int
+    points_taken_back: int
+    points_owed: int
+    balance: BalanceAnswer
+    tier: str | None
+    challenges: list[ChallengeAnswer]
+    vouchers_withdrawn: list[str]
+    vouchers_kept: list[str]
+
+
+class VisitAnswer(BaseModel):
+    """A recorded visit, and the member after it."""
+
+    visit_id: str
+    balance: BalanceAnswer
+    tier: str | None
+    challenges: list[ChallengeAnswer]
+    rewards: list[RewardAnswer]
+
+
+class HoldAnswer(BaseModel):
+    """A hold, and the member's points after what was done; ``captured_points`` of the ``points`` have paid."""
+
+    hold_id: UUID
+    points: int
+    captured_points: int
+    state: Literal["open", "captured", "released", "expired"]
+    expires_at: datetime
+    balance: BalanceAnswer
+
+
+class AdjustmentAnswer(BaseModel):
+    """An adjustment; a ``waiting`` one has changed nothing until a second person approves it in the panel."""
+
+    adjustment_id: UUID
+    points: int
+    state: Literal["posted", "waiting"]
+    balance: BalanceAnswer
+
+
 class FieldError(BaseModel):
     """One thing that is wrong with a request."""
 
@@ -236,21 +302,72 @@ def quote_body(made: Quote, spendable_at: datetime) -> dict[str, Any]:
     }
 
 
-def purchase_body(done: Recorded) -> dict[str, Any]:
+def purchase_body(done: Recorded, program: ProgramDefinition) -> dict[str, Any]:
     """The answer to a purchase."""
     return {
         **quote_body(done.quote, done.spendable_at),
         "purchase_id": done.purchase_id,
-        "balance": balance_body(done.balance),
+        "balance": balance_body(done.balance, program),
         "tier": done.tier,
         "challenges": challenge_bodies(done.challenges),
         "rewards": [reward_body(won) for won in done.rewards],
     }
 
 
-def balance_body(balance: Balance) -> dict[str, int]:
+def refund_body(done: Refunded, program: ProgramDefinition) -> dict[str, Any]:
+    """The answer to a refund."""
+    return {
+        "refund_id": done.refund_id,
+        "purchase_id": done.purchase_id,
+        "amount_minor": done.amount_minor,
+        "money_minor": done.money_minor,
+        "points_returned": done.points_returned,
+        "points_taken_back": done.points_taken_back,
+        "points_owed": done.points_owed,
+        "balance": balance_body(done.balance, program),
+        "tier": done.tier,
+        "challenges": challenge_bodies(done.challenges),
+        "vouchers_withdrawn": list(done.vouchers_withdrawn),
+        "vouchers_kept": list(done.vouchers_kept),
+    }
+
+
+def visit_body(done: Visited, program: ProgramDefinition, visit_id: str) -> dict[str, Any]:
+    """The answer to a visit."""
+    return {
+        "visit_id": visit_id,
+        "balance": balance_body(done.balance, program),
+        "tier": done.tier,
+        "challenges": challenge_bodies(done.challenges),
+        "rewards": [reward_body(won) for won in done.rewards],
+    }
+
+
+def hold_body(state: HoldState, program: ProgramDefinition) -> dict[str, Any]:
+    """A hold."""
+    return {
+        "hold_id": state.id,
+        "points": state.points,
+        "captured_points": state.captured_points,
+        "state": state.state,
+        "expires_at": state.expires_at,
+        "balance": balance_body(state.balance, program),
+    }
+
+
+def adjustment_body(done: Adjusted, program: ProgramDefinition) -> dict[str, Any]:
+    """The answer to an adjustment."""
+    return {
+        "adjustment_id": done.adjustment_id,
+        "points": done.points,
+        "state": done.state,
+        "balance": balance_body(done.balance, program),
+    }
+
+
+def balance_body(balance: Balance, program: ProgramDefinition) -> dict[str, int]:
     """A member's points."""
-    return {"spendable": balance.spendable, "pending": balance.pending}
+    return {"spendable": shown(balance, program.points), "pending": balance.pending}
 
 
 def challenge_bodies(states: Sequence[ChallengeState]) -> list[dict[str, Any]]:
@@ -292,7 +409,7 @@ def coefficient_bodies(coefficients: Sequence[Coefficient]) -> list[dict[str, An
     ]
 
 
-def entry_body(row: EntryRow) -> dict[str, Any]:
+def entry_body(row: EntryRow, program: ProgramDefinition) -> dict[str, Any]:
     """A row of the ledger."""
     return {
         "sequence": row.sequence,
@@ -302,6 +419,7 @@ def entry_body(row: EntryRow) -> dict[str, Any]:
         "kind": row.kind,
         "reason": row.reason,
         "purchase_id": row.purchase_id,
+        "outlet": None if row.outlet_id is None else program.outlet_by_id(row.outlet_id).section.code,
         "occurred_at": row.occurred_at,
         "recorded_at": row.recorded_at,
     }

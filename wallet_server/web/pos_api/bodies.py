@@ -6,8 +6,10 @@ import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
+from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -18,6 +20,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from wallet_server.ledger.holds import SECONDS_MAX
+from wallet_server.ledger.postings import REASON_MAX
 from wallet_server.ledger.queries import PAGE_SIZE_MAX
 from wallet_server.members.coefficients import PERCENT_DIGITS_MAX, PERCENT_MAX, REDEEM_PERCENT_MAX
 from wallet_server.members.services import Enrol
@@ -25,6 +29,7 @@ from wallet_server.members.tags import TAGS_MAX
 from wallet_server.programs.fields import CODE_PATTERN, POINTS_MAX
 from wallet_server.purchases.commands import (
     CODE_MAX,
+    IMPORTED_LINES_MAX,
     LINES_MAX,
     PAYMENT_TYPE_MAX,
     QUANTITY_THOUSANDTHS_MAX,
@@ -32,6 +37,8 @@ from wallet_server.purchases.commands import (
     UNIT_PRICE_MINOR_MAX,
     LineInput,
     RecordPurchase,
+    RecordVisit,
+    RefundPurchase,
 )
 
 
@@ -51,6 +58,12 @@ def _percent(value: Any) -> Any:
     if isinstance(value, str):
         return Decimal(value) if re.fullmatch(DECIMAL_PATTERN, value) else value
     return _number(value)
+
+
+def _not_nothing(value: int) -> int:
+    if value == 0:
+        raise ValueError("must not be 0")
+    return value
 
 
 def _redemption(value: Any) -> int | Literal["max"]:
@@ -105,6 +118,10 @@ RedeemPercent = Annotated[
     BeforeValidator(_percent),
     Field(ge=0, le=REDEEM_PERCENT_MAX, max_digits=PERCENT_DIGITS_MAX),
     _percent_schema(REDEEM_PERCENT_MAX),
+]
+Points = Annotated[int, Field(ge=1, le=POINTS_MAX)]
+AdjustedPoints = Annotated[
+    int, Field(ge=-POINTS_MAX, le=POINTS_MAX, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_nothing)
 ]
 Currency = Annotated[
     str,
@@ -232,6 +249,115 @@ class VoucherRedemption(_Body):
     outlet: OutletCode
     occurred_at: Moment
     receipt_id: ReceiptId | None = None
+
+
+class RefundedLine(_Body):
+    """Some of a line of the purchase: its number, and how much of it comes back."""
+
+    line: Annotated[int, Field(ge=1, le=IMPORTED_LINES_MAX)]
+    quantity: Quantity
+
+
+class RefundRequest(_Body):
+    """What of a purchase comes back; no ``lines`` is all that is left. ``refund_id`` is unique per purchase."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"refund_id": "R-77", "lines": [{"line": 1, "quantity": 1}]}]}
+    )
+
+    refund_id: ReceiptId
+    lines: Annotated[list[RefundedLine], Field(min_length=1, max_length=IMPORTED_LINES_MAX)] | None = None
+
+    def command(self, purchase_id: UUID) -> RefundPurchase:
+        """What the refunds' service is asked."""
+        lines = None
+        if self.lines is not None:
+            lines = tuple((line.line, int(line.quantity * 1000)) for line in self.lines)
+        return RefundPurchase(purchase_id=purchase_id, refund_id=self.refund_id, lines=lines)
+
+
+class VisitRequest(_Body):
+    """Somebody was there, without a receipt; ``visit_id`` is unique per outlet."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "card_number": "4000123412341234",
+                    "outlet": "A",
+                    "occurred_at": "2026-11-23T16:30:00+01:00",
+                    "visit_id": "V-12",
+                }
+            ]
+        }
+    )
+
+    card_number: CardNumber
+    outlet: OutletCode
+    occurred_at: Moment
+    visit_id: ReceiptId
+
+    def command(self) -> RecordVisit:
+        """What the visits' service is asked."""
+        return RecordVisit(
+            card_number=self.card_number, outlet=self.outlet, occurred_at=self.occurred_at, visit_id=self.visit_id
+        )
+
+
+class HoldRequest(_Body):
+    """Points to set aside; after ``expires_in_seconds`` they are the member's again by themselves."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "card_number": "4000123412341234",
+                    "outlet": "A",
+                    "points": 100,
+                    "expires_in_seconds": 900,
+                    "reference": "A-10045",
+                }
+            ]
+        }
+    )
+
+    card_number: CardNumber
+    outlet: OutletCode
+    points: Points
+    expires_in_seconds: Annotated[int, Field(ge=1, le=SECONDS_MAX)]
+    reference: Annotated[str, StringConstraints(max_length=RECEIPT_ID_MAX)] = ""
+
+
+class HoldCapture(_Body):
+    """How many of the points pay, all of them if nothing is said; the rest is the member's again.
+
+    ``outlet`` is where they pay, if not where they were set aside.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"points": 80}]})
+
+    points: Points | None = None
+    outlet: OutletCode | None = None
+
+
+class HoldRelease(_Body):
+    """Nothing is said: all points of the hold are the member's again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
+
+
+class AdjustmentRequest(_Body):
+    """Points given (or, negative, taken) by hand, and why."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"card_number": "4000123412341234", "points": 50, "reason": "The coffee was cold"}]
+        }
+    )
+
+    card_number: CardNumber
+    points: AdjustedPoints
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=REASON_MAX)]
 
 
 class CoefficientRequest(_Body):

@@ -90,7 +90,7 @@ def member(till: Till, card_number: str) -> Response:
             "member_id": found.id,
             "card_number": card_number,
             "tier": tiers(session, only).get(found.id),
-            "balance": balance_body(points),
+            "balance": balance_body(points, till.program),
             "challenges": challenge_bodies(states(session, till.program, only, till.now).get(found.id, ())),
             "vouchers": [voucher_body(voucher) for voucher in vouchers(session, only, till.now).get(found.id, ())],
             "offers": [{"text": news}] if news else [],
@@ -144,4 +144,6 @@ def ledger(till: Till, card_number: str) -> Response:
         rows = entries(session, found.id, before_sequence=query.after, limit=query.limit)
     # Entries are numbered without gaps, so the first one ends the list.
     last = rows[-1].sequence if rows else 1
-    return json_response({"entries": [entry_body(row) for row in rows], "next_after": last if last > 1 else None})
+    return json_response(
+        {"entries": [entry_body(row, till.program) for row in rows], "next_after": last if last > 1 else None}
+    )

@@ -27,6 +27,7 @@ _WITH_KEY: Final[Codes] = {409: ("idempotency_in_progress",), 422: ("validation"
 _WITH_CARD: Final[Codes] = {404: ("unknown_card",), 409: ("card_blocked",)}
 _AT_OUTLET: Final[Codes] = {403: ("missing_scope", "other_outlet"), 404: ("unknown_outlet",)}
 _SCOPED: Final[Codes] = {403: ("missing_scope",)}
+_HOLD: Final[Codes] = {404: ("unknown_hold",), 409: ("hold_captured", "hold_released", "hold_expired")}
 _RECEIPT: Final[Codes] = {
     409: ("insufficient_points",),
     422: ("currency_mismatch", "redeem_limit_exceeded", "points_limit"),
@@ -81,7 +82,7 @@ OPERATIONS: Final = (
         "Make somebody a member",
         "Somebody who is a member already gets the same membership (200). Scope `members`.",
         {201: answers.MemberJoined, 200: answers.MemberJoined},
-        (_AT_OUTLET, {409: ("member_conflict", "card_taken")}),
+        (_AT_OUTLET, {409: ("member_conflict",)}),
         body=bodies.NewMember,
         keyed=True,
     ),
@@ -144,6 +145,84 @@ OPERATIONS: Final = (
         {201: answers.PurchaseAnswer},
         (_WITH_CARD, _AT_OUTLET, _RECEIPT, {409: ("duplicate_receipt",)}),
         body=bodies.PurchaseRequest,
+        keyed=True,
+    ),
+    Operation(
+        "post",
+        "/purchases/{purchase_id}/refunds",
+        "refund",
+        "Take lines of a purchase back",
+        "Lines and quantities, or (without `lines`) all that is left. Points that paid come back, points that it "
+        "brought are taken back; what it does depends on what is left only, never on how it was sliced. Scope "
+        "`refund`; a key of one outlet refunds that outlet's purchases only.",
+        {201: answers.RefundAnswer},
+        (
+            {
+                403: ("missing_scope", "other_outlet"),
+                404: ("unknown_purchase",),
+                409: ("duplicate_refund", "refund_exceeds_purchase"),
+                422: ("unknown_line",),
+            },
+        ),
+        body=bodies.RefundRequest,
+        keyed=True,
+    ),
+    Operation(
+        "post",
+        "/visits",
+        "visit",
+        "Record a visit without a receipt",
+        "Once per outlet and `visit_id`, whatever the key. It counts for challenges and tiers. Scope `earn`.",
+        {201: answers.VisitAnswer},
+        (_WITH_CARD, _AT_OUTLET, {409: ("duplicate_visit",)}),
+        body=bodies.VisitRequest,
+        keyed=True,
+    ),
+    Operation(
+        "post",
+        "/holds",
+        "hold",
+        "Set points aside",
+        "They can be spent by nothing else until they are captured or released, or until the time is over. Scope "
+        "`redeem`.",
+        {201: answers.HoldAnswer},
+        (_WITH_CARD, _AT_OUTLET, {409: ("insufficient_points",), 422: ("redeem_limit_exceeded",)}),
+        body=bodies.HoldRequest,
+        keyed=True,
+    ),
+    Operation(
+        "post",
+        "/holds/{hold_id}/capture",
+        "capture",
+        "Let points that were set aside pay",
+        "All of them, or `points`: the rest is the member's again. Scope `redeem`.",
+        {200: answers.HoldAnswer},
+        (_AT_OUTLET, _HOLD),
+        body=bodies.HoldCapture,
+        body_required=False,
+        keyed=True,
+    ),
+    Operation(
+        "post",
+        "/holds/{hold_id}/release",
+        "release",
+        "Give points back that were set aside",
+        "Scope `redeem`.",
+        {200: answers.HoldAnswer},
+        ({403: ("missing_scope", "other_outlet")}, _HOLD),
+        body=bodies.HoldRelease,
+        body_required=False,
+        keyed=True,
+    ),
+    Operation(
+        "post",
+        "/adjustments",
+        "adjustment",
+        "Give or take points by hand",
+        "With a reason, and up to the program's limit for tills (`points.adjustments.till`). Scope `adjust`.",
+        {201: answers.AdjustmentAnswer},
+        (_WITH_CARD, {403: ("missing_scope", "adjustment_limit"), 409: ("insufficient_points",)}),
+        body=bodies.AdjustmentRequest,
         keyed=True,
     ),
     Operation(

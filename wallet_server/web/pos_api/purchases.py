@@ -1,4 +1,4 @@
-"""Quotes and purchases."""
+"""Quotes, purchases and their refunds, and visits."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from flask import Response
 from sqlmodel import Session
 
 from wallet_server.db import reading
-from wallet_server.purchases.services import quote_purchase, record_purchase
+from wallet_server.purchases.refunds import refund_purchase
+from wallet_server.purchases.services import Recorded, quote_purchase
+from wallet_server.purchases.visits import record_visit
 from wallet_server.web.context import server
-from wallet_server.web.pos_api.answers import purchase_body, quote_body
+from wallet_server.web.pos_api.answers import purchase_body, quote_body, refund_body, visit_body
 from wallet_server.web.pos_api.blueprint import (
     Till,
     answer_key,
+    answer_purchase,
     blueprint,
+    id_of_path,
     json_response,
     read_body,
     respond,
     till_view,
 )
-from wallet_server.web.pos_api.bodies import PurchaseRequest, QuoteRequest
+from wallet_server.web.pos_api.bodies import PurchaseRequest, QuoteRequest, RefundRequest, VisitRequest
 
 
 @blueprint.post("/quotes")
@@ -46,9 +50,35 @@ def purchase(till: Till) -> Response:
     if body.redeem_points != 0:
         till.require("redeem")
 
+    def answered(done: Recorded) -> tuple[int, Mapping[str, Any]]:
+        return 201, purchase_body(done, till.program)
+
+    return respond(answer_purchase(till, data, body.command(body.receipt_id), answered))
+
+
+@blueprint.post("/purchases/<purchase_id>/refunds")
+@till_view("refund")
+def refund(till: Till, purchase_id: str) -> Response:
+    """Take lines of a purchase back, or all that is left of it, once."""
+    body, data = read_body(RefundRequest)
+    command = body.command(id_of_path(purchase_id, "unknown_purchase", "purchase"))
+
     def work(session: Session) -> tuple[int, Mapping[str, Any]]:
-        command = body.command(body.receipt_id)
-        done = record_purchase(session, till.program, command, now=till.now, source="till", recorded_by=till.actor)
-        return 201, purchase_body(done)
+        done = refund_purchase(session, till.program, command, now=till.now, recorded_by=till.actor, outlet=till.outlet)
+        return 201, refund_body(done, till.program)
+
+    return respond(answer_key(till, data, work))
+
+
+@blueprint.post("/visits")
+@till_view("earn")
+def visit(till: Till) -> Response:
+    """Record that somebody was there, once."""
+    body, data = read_body(VisitRequest)
+    till.require_outlet(body.outlet)
+
+    def work(session: Session) -> tuple[int, Mapping[str, Any]]:
+        done = record_visit(session, till.program, body.command(), now=till.now, recorded_by=till.actor)
+        return 201, visit_body(done, till.program, body.visit_id)
 
     return respond(answer_key(till, data, work))
