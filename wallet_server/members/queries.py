@@ -83,6 +83,14 @@ def member_by_id(session: Session, member_id: UUID) -> Member:
     return member
 
 
+def members_by_id(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Member]:
+    """The members of these ids that there are."""
+    if not member_ids:
+        return {}
+    found = session.exec(select(Member).where(col(Member.id).in_(set(member_ids))))
+    return {member.id: member for member in found}
+
+
 def member_by_page_token(session: Session, mint: TokenMint, token: str) -> Member:
     """Whose page it is. Needs a session over all programs: the token is what names the program.
 

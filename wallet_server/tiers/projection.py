@@ -139,7 +139,10 @@ def _left(table: TierTable, days: Mapping[date, Counts] | None, day: date, runni
 
 
 def projection_sentences(found: Projection, t: Translator, program: ProgramDefinition) -> tuple[str, ...]:
-    """Both in words, what is kept first: “MKD 1,200.00 or 2 visits more by March 31, 2027 to keep Gold.”"""
+    """Both in words, what is kept first.
+
+    “MKD 1,200.00 or 2 visits more by March 31, 2027 to keep Gold.”
+    """
     sentences = (_keep_sentence(found.keep, t, program), _next_sentence(found.next, t, program))
     return tuple(sentence for sentence in sentences if sentence)
 

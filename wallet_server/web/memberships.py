@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from wallet_server.challenges.progress import ChallengeState
 from wallet_server.challenges.queries import states
-from wallet_server.i18n import LocalizedText
+from wallet_server.i18n import LocalizedText, Translator
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balance
 from wallet_server.members.models import Card, Member
@@ -22,7 +22,9 @@ from wallet_server.programs.tiers import TierLevel
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.queries import vouchers
 from wallet_server.rewards.wins import grouped
-from wallet_server.tiers.queries import tiers
+from wallet_server.tiers.levels import Standing
+from wallet_server.tiers.projection import Projection, projection, projection_sentences
+from wallet_server.tiers.queries import days_of_members, standings
 
 STAMPS_DRAWN_MAX = 30
 
@@ -66,10 +68,15 @@ class Membership:
     challenges: tuple[ChallengeView, ...]
     vouchers: tuple[VoucherView, ...]
     news: str
+    projection: Projection
 
     def open_vouchers(self, now: datetime) -> tuple[VoucherView, ...]:
         """Those that can be redeemed."""
         return tuple(view for view in self.vouchers if view.is_open(now))
+
+    def outlook(self, t: Translator, program: ProgramDefinition) -> tuple[str, ...]:
+        """What keeps the level, and what brings the next one, in sentences."""
+        return projection_sentences(self.projection, t, program)
 
 
 def read_membership(session: Session, program: ProgramDefinition, member: Member, now: datetime) -> Membership:
@@ -78,11 +85,12 @@ def read_membership(session: Session, program: ProgramDefinition, member: Member
     found = vouchers(session, only).get(member.id, ())
     won = {c.reward.voucher.sku for c in program.file.challenges if c.reward.voucher}
     names = product_names(session, {*won, *(str(voucher.benefit.get("sku", "")) for voucher in found)})
-    code = tiers(session, only).get(member.id)
+    standing = standings(session, program, only, now).get(member.id, Standing())
+    days = days_of_members(session, program, only, now).get(member.id, {})
     return Membership(
         member=member,
         card=cards_of_members(session, only).get(member.id),
-        level=(program.level(code) if code else None) or program.first_level,
+        level=(program.level(standing.tier) if standing.tier else None) or program.first_level,
         balance=balance(session, member.id),
         challenges=tuple(
             ChallengeView(challenge, state, _reward(challenge, names))
@@ -95,6 +103,7 @@ def read_membership(session: Session, program: ProgramDefinition, member: Member
             for sku in (str(voucher.benefit.get("sku", "")),)
         ),
         news=newest(session, only).get(member.id, ""),
+        projection=projection(program, standing, now, days),
     )
 
 
