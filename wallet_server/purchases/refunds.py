@@ -137,8 +137,8 @@ def refund_purchase(
     _write_purchase(session, sale, points, now)
     _write_statistics(session, sale, points)
     tier_before = read_tiers(session, [member_id]).get(member_id)
-    tier = reconsider(session, program, [member_id], now, reason="refunded", lowered=True)[member_id]
     progress, rewards = _take_back_progress(session, program, sale, now)
+    tier = reconsider(session, program, [member_id], now, reason="refunded", lowered=True)[member_id]
     effects = _effects(sale, points, progress, rewards)
     if tier != tier_before:
         effects["tier"] = {"from": tier_before, "to": tier}
@@ -407,7 +407,7 @@ def _effects(
         effects["challenges"] = [
             {"code": part.challenge, "window": part.window, "taken_back": part.amount} for part in progress
         ]
-    for name in ("vouchers_withdrawn", "vouchers_kept"):
+    for name in ("vouchers_withdrawn", "vouchers_kept", "tiers_ended"):
         if getattr(rewards, name):
             effects[name] = list(getattr(rewards, name))
     return effects

@@ -2,14 +2,15 @@
 
 A voucher that was not used is withdrawn: it expires at once, says why, and can no longer be redeemed. A used one is
 not taken back: its round stays completed, so that the next reward has to be reached beyond it, and the refund says
-so. Points are taken back like those of a purchase: what was spent becomes a debt.
+so. Points are taken back like those of a purchase: what was spent becomes a debt. A temporary tier ends, unless
+staff have promised it for longer since then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,10 +23,14 @@ from wallet_server.ledger.returns import take_back
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.wins import WITHDRAWN, Completion
+from wallet_server.tiers.models import MemberTier, TierChange
+from wallet_server.tiers.services import protect_tier
 
 VOUCHER: sa.Table = Voucher.__table__  # type: ignore[attr-defined]
 POSTING: sa.Table = Posting.__table__  # type: ignore[attr-defined]
 LOT: sa.Table = Lot.__table__  # type: ignore[attr-defined]
+TIER: sa.Table = MemberTier.__table__  # type: ignore[attr-defined]
+CHANGE: sa.Table = TierChange.__table__  # type: ignore[attr-defined]
 ORIGIN_MAX = 140
 
 
@@ -46,6 +51,7 @@ class Withdrawn:
     vouchers_kept: tuple[str, ...] = ()
     points: int = 0
     points_owed: int = 0
+    tiers_ended: tuple[str, ...] = ()
 
 
 def withdraw(
@@ -58,6 +64,7 @@ def withdraw(
     """
     if not lost:
         return Withdrawn()
+    ended: list[str] = []
     undone: list[Completion] = []
     withdrawn: list[str] = []
     kept: list[sa.Row[Any]] = []
@@ -93,10 +100,45 @@ def withdraw(
                     )
                     points += earning.points
                     owed += back.owed
+            ended += _end_tier(session, program, one.completion, now)
             undone.append(one.completion)
         _number_again(session, [one.completion for one in rounds], used)
         kept += [voucher for _completion, voucher in used]
-    return Withdrawn(tuple(undone), tuple(withdrawn), tuple(str(voucher.code) for voucher in kept), points, owed)
+    return Withdrawn(
+        undone=tuple(undone),
+        vouchers_withdrawn=tuple(withdrawn),
+        vouchers_kept=tuple(str(voucher.code) for voucher in kept),
+        points=points,
+        points_owed=owed,
+        tiers_ended=tuple(ended),
+    )
+
+
+def _end_tier(session: Session, program: ProgramDefinition, completion: Completion, now: datetime) -> list[str]:
+    """End the temporary tier that a round had brought; the caller looks at the member's tier afterwards."""
+    challenge = program.challenge(completion.challenge)
+    if challenge is None or challenge.reward.tier is None:
+        return []
+    newest = (
+        session.connection()
+        .execute(
+            sa.select(
+                CHANGE.c.actor, CHANGE.c.reason, CHANGE.c.to_tier, CHANGE.c.at, TIER.c.tier, TIER.c.protected_until
+            )
+            .join(TIER, TIER.c.member_id == CHANGE.c.member_id)
+            .where(CHANGE.c.program_id == program.id, CHANGE.c.member_id == completion.member_id)
+            .order_by(CHANGE.c.at.desc(), CHANGE.c.id.desc())
+            .limit(1)
+        )
+        .one_or_none()
+    )
+    if newest is None or newest.tier != newest.to_tier or newest.reason != "granted":
+        return []
+    until = newest.at + timedelta(days=challenge.reward.tier.days)
+    if newest.actor != f"challenge:{completion.challenge}" or newest.protected_until != until:
+        return []
+    protect_tier(session, program, completion.member_id, until=None, actor=newest.actor, now=now)
+    return [newest.tier]
 
 
 def _vouchers(session: Session, program_id: UUID, completions: Collection[Completion]) -> dict[str, sa.Row[Any]]:
