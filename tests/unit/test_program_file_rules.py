@@ -215,10 +215,10 @@ def test_every_condition_is_written_so_that_it_reads_the_same() -> None:
 @pytest.mark.parametrize(
     ("place", "key", "value", "said"),
     [
-        (0, "earn", {"multiply": 3}, "rule Coffee double: earn.multiply 2 → 3"),
+        (0, "earn", {"multiply": 3}, "rule Coffee double: earn multiply 2 → multiply 3"),
         (1, "when", {"weekdays": ["tue"]}, "rule Monday 20: when.weekdays mon → tue"),
         (1, "starts_at", None, "rule Monday 20: starts_at 2026-01-01T00:00:00+01:00 → none"),
-        (0, "name", "Coffee triple", "rule Coffee triple added"),
+        (0, "name", "Coffee triple", "rule Coffee triple added: product rule, when categories coffee: earn multiply 2"),
     ],
 )
 def test_changed_rules_are_told_in_words(place: int, key: str, value: Any, said: str) -> None:
