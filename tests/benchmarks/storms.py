@@ -84,7 +84,8 @@ class _Arena:
         with reading(self._market.engine, self._market.program.id) as session:
             left = balances(session, [member_id])[member_id]
         paid = POINTS // PAID
-        earned = sum(json.loads(result.body_text)["points_earned"] for result in results if _code(result) == "recorded")
+        answers = [json.loads(result.body_text) for result in results if isinstance(result, Answer)]
+        earned = sum(answer["points_earned"] for answer in answers if "code" not in answer)
         return codes == {"recorded": paid, "insufficient_points": TILLS - paid} and left.spendable == (
             POINTS - PAID * paid + earned
         )
