@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final, Literal, overload
@@ -25,6 +25,8 @@ from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import parts
 from wallet_server.staff import audit
 from wallet_server.tiers.models import MemberTier
+from wallet_server.webhooks.events import Event
+from wallet_server.webhooks.services import emit
 
 IMPORT_CHANNEL: Final = "import"
 MEMBER_ACTOR: Final = "member"
@@ -304,6 +306,21 @@ def _complete(batch: _Batch) -> None:
             answers.append(consents.row(program.id, member_id, "marketing", Answer(person.marketing, source), now))
     insert_rows(session, Consent, answers)
     issue_passes(session, program, [(card["member_id"], card["id"]) for card in cards], now)
+    joined = zip((person for person, _member_id in new), cards, strict=True)
+    emit(session, program.id, [_event(batch, *one) for one in joined if one[0].row["channel"] != IMPORT_CHANNEL], now)
+
+
+def _event(batch: _Batch, person: _Person, card: Mapping[str, Any]) -> Event:
+    """What others are told of a new member: not who it is, which they may ask us."""
+    outlet_id = person.row["outlet_id"]
+    data = {
+        "member_id": str(card["member_id"]),
+        "card_number": card["number"],
+        "channel": person.row["channel"],
+        "language": person.row["language"],
+        "outlet": batch.program.outlet_by_id(outlet_id).section.code if outlet_id else None,
+    }
+    return Event("member.enrolled", card["member_id"], data)
 
 
 def _believe(batch: _Batch) -> None:

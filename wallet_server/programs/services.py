@@ -21,6 +21,8 @@ from wallet_server.programs.models import ApiKey, Category, Outlet, Product, Pro
 from wallet_server.segments.models import Segment
 from wallet_server.staff import audit
 from wallet_server.tokens import fingerprint, new_secret
+from wallet_server.webhooks.events import Event
+from wallet_server.webhooks.services import emit
 
 SCOPES: Final = ("earn", "redeem", "refund", "members", "adjust")
 """What a till key may be good for."""
@@ -86,6 +88,8 @@ def apply_program(session: Session, file: ProgramFile, *, now: datetime, actor: 
         detail={"version": program.version, "changes": list(changes[:AUDITED_CHANGES_MAX])},
         now=now,
     )
+    published = {"version": program.version, "published_at": now.isoformat(), "changes": len(changes)}
+    emit(session, program.id, [Event(PROGRAM_PUBLISHED, program.id, published)], now)
     if old is not None:
         # Look, texts or levels may be others now: cards on phones follow, a part at a time, behind the tills' work.
         outbox.add(

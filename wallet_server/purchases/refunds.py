@@ -42,6 +42,8 @@ from wallet_server.rules.numbers import shortest
 from wallet_server.staff import audit
 from wallet_server.tiers.queries import tiers as read_tiers
 from wallet_server.tiers.services import reconsider
+from wallet_server.webhooks.events import Event
+from wallet_server.webhooks.services import emit
 
 TRACE_VERSION: Final = 1
 
@@ -138,6 +140,7 @@ def refund_purchase(
     _write_statistics(session, sale, points)
     tier_before = read_tiers(session, [member_id]).get(member_id)
     progress, rewards = _take_back_progress(session, program, sale, now)
+    emit(session, program.id, [_event(sale, command, points)], now)
     tier = reconsider(session, program, [member_id], now, reason="refunded", lowered=True)[member_id]
     effects = _effects(sale, points, progress, rewards)
     if tier != tier_before:
@@ -163,6 +166,22 @@ def refund_purchase(
         vouchers_kept=rewards.vouchers_kept,
         trace=row["trace"],
     )
+
+
+def _event(sale: _Sale, command: RefundPurchase, points: _Points) -> Event:
+    """What others are told of a refund; of a tier that falls with it they are told next."""
+    data = {
+        "purchase_id": str(sale.row.id),
+        "receipt_id": sale.row.receipt_id,
+        "refund_id": command.refund_id,
+        "member_id": str(sale.row.member_id),
+        "amount_minor": sale.before.amount_minor - sale.after.amount_minor,
+        "points_returned": points.returned,
+        "points_taken_back": points.taken_back,
+        "points_owed": points.owed,
+        "lines": [{"line": number, "quantity": _units(back)} for number, back in sorted(sale.back.items())],
+    }
+    return Event("purchase.refunded", sale.row.member_id, data)
 
 
 def _sale(session: Session, program: ProgramDefinition, command: RefundPurchase, outlet: str | None) -> _Sale:

@@ -51,6 +51,8 @@ from wallet_server.tiers.levels import Standing
 from wallet_server.tiers.queries import standings as read_standings
 from wallet_server.tiers.queries import tiers as read_tiers
 from wallet_server.tiers.services import reconsider
+from wallet_server.webhooks.events import Event
+from wallet_server.webhooks.services import emit, silenced
 
 BATCH_MAX = 1_000
 IMPORT_PRIORITY = 10
@@ -164,7 +166,7 @@ def record_purchases(
     recorded; with ``"raise"`` the first refusal is raised and the caller rolls everything back.
     """
     assert len(commands) <= BATCH_MAX, f"{len(commands)} purchases were to be recorded at once"
-    with _scoped(session, program):
+    with _scoped(session, program), silenced(session, when=source == "import"):
         actors = [recorded_by] * len(commands) if isinstance(recorded_by, str) else recorded_by
         batch = _Batch(commands, actors, on_error == "raise")
         return _record(session, program, batch, now=now, source=source)
@@ -329,6 +331,7 @@ def _write(
     balances = {**locked, **post(session, program.id, plan.movements, now, balances=locked, carried=plan.carried)}
     paid_with_points = [planned.purchase_id for planned in plan.planned if planned.quote.points_redeemed]
     settle(session, program, now, purchase_ids=paid_with_points)
+    emit(session, program.id, [_event(planned, balances[planned.card.member_id]) for planned in plan.planned], now)
     _write_statistics(session, plan, member_ids)
     held = {key: replace(plan.standings[key], tier=standings.get(key, Standing()).tier) for key in member_ids}
     tiers = reconsider(session, program, member_ids, now, known=held)
@@ -358,6 +361,26 @@ def _write(
         )
         for planned in plan.planned
     }
+
+
+def _event(planned: Planned, balance: Balance) -> Event:
+    """What others are told of a purchase; the balance is the one before rewards, of which they are told next."""
+    member_id, command, quote = planned.card.member_id, planned.command, planned.quote
+    data = {
+        "purchase_id": str(planned.purchase_id),
+        "receipt_id": command.receipt_id,
+        "member_id": str(member_id),
+        "card_number": command.card_number,
+        "outlet": command.outlet,
+        "occurred_at": command.occurred_at.isoformat(),
+        "total_minor": quote.total_minor,
+        "discount_minor": quote.discount_minor,
+        "money_due_minor": quote.money_due_minor,
+        "points_redeemed": quote.points_redeemed,
+        "points_earned": quote.points_earned,
+        "balance": {"spendable": balance.spendable, "pending": balance.pending},
+    }
+    return Event("purchase.recorded", member_id, data)
 
 
 def _note(session: Session, plan: Plan) -> None:

@@ -29,6 +29,8 @@ from wallet_server.rewards.services import grant
 from wallet_server.rewards.wins import Won
 from wallet_server.rules.validity import season
 from wallet_server.tiers.services import reconsider
+from wallet_server.webhooks.events import Event
+from wallet_server.webhooks.services import emit
 
 STATISTICS: sa.Table = MemberStatistics.__table__  # type: ignore[attr-defined]
 
@@ -82,6 +84,7 @@ def record_visit(
             select(Visit.id).where(Visit.outlet_id == outlet.id, Visit.visit_id == command.visit_id)
         ).one()
         raise DomainError("duplicate_visit", "this visit has been recorded before", status=409, visit=str(first))
+    emit(session, program.id, [_event(visit, command)], now)
     _count(session, member_id, command.occurred_at)
     tier = reconsider(session, program, [member_id], now)[member_id]
     won: list[Won] = []
@@ -97,6 +100,18 @@ def record_visit(
         challenges=challenge_states(session, program, [member_id], now).get(member_id, ()),
         rewards=tuple(won),
     )
+
+
+def _event(visit: Visit, command: RecordVisit) -> Event:
+    data = {
+        "visit": str(visit.id),
+        "visit_id": visit.visit_id,
+        "member_id": str(visit.member_id),
+        "card_number": command.card_number,
+        "outlet": command.outlet,
+        "occurred_at": visit.occurred_at.isoformat(),
+    }
+    return Event("visit.recorded", visit.member_id, data)
 
 
 def _count(session: Session, member_id: UUID, moment: datetime) -> None:

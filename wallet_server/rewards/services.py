@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
@@ -20,6 +20,8 @@ from wallet_server.programs.file import VoucherReward
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.wins import WITHDRAWN, Completion, Won, new_voucher_code, parse_voucher_code
 from wallet_server.tiers.services import grant_tier
+from wallet_server.webhooks.events import Event
+from wallet_server.webhooks.services import emit
 
 FUTURE_MAX: Final = timedelta(minutes=10)
 """How far a till's clock may be ahead."""
@@ -37,6 +39,7 @@ def grant(session: Session, program: ProgramDefinition, completions: Sequence[Co
     won: list[Won] = []
     vouchers: list[dict[str, object]] = []
     movements: list[Movement] = []
+    emit(session, program.id, [_completed(one) for one in completions if program.challenge(one.challenge)], now)
     for completion in completions:
         challenge = program.challenge(completion.challenge)
         if challenge is None:
@@ -64,6 +67,7 @@ def grant(session: Session, program: ProgramDefinition, completions: Sequence[Co
             grant_tier(session, program, completion.member_id, tier=tier, until=until, actor=actor, now=now)
             won.append(_won(completion, tier=tier, tier_until=until))
     insert_rows(session, Voucher, vouchers)
+    emit(session, program.id, [_issued(row) for row in vouchers], now)
     if movements:
         post(session, program.id, movements, now)
     return won
@@ -156,6 +160,7 @@ def redeem_voucher(
     if voucher is None:
         raise _unknown()
     if used is not None:
+        emit(session, program.id, [_redeemed(voucher, outlet)], now)
         return voucher
     if voucher.redeemed_at is not None:
         when = voucher.redeemed_at.isoformat()
@@ -166,6 +171,42 @@ def redeem_voucher(
     if voucher.origin.startswith(WITHDRAWN):
         sentence = "this voucher was withdrawn: what had won it was refunded"
     raise DomainError("voucher_expired", sentence, status=409, expired_at=when)
+
+
+def _completed(completion: Completion) -> Event:
+    data = {
+        "member_id": str(completion.member_id),
+        "challenge": completion.challenge,
+        "window": completion.window,
+        "round": completion.round,
+        "visit" if completion.by_visit else "purchase_id": str(completion.purchase_id),
+    }
+    return Event("challenge.completed", completion.member_id, data)
+
+
+def _issued(row: Mapping[str, Any]) -> Event:
+    expires_at = row["expires_at"]
+    data = {
+        "voucher_id": str(row["id"]),
+        "member_id": str(row["member_id"]),
+        "code": row["code"],
+        "origin": row["origin"],
+        "expires_at": expires_at and expires_at.isoformat(),
+    }
+    return Event("voucher.issued", row["member_id"], data)
+
+
+def _redeemed(voucher: Voucher, outlet: str) -> Event:
+    assert voucher.redeemed_at is not None, "it was redeemed just now"
+    data = {
+        "voucher_id": str(voucher.id),
+        "member_id": str(voucher.member_id),
+        "code": voucher.code,
+        "outlet": outlet,
+        "redeemed_at": voucher.redeemed_at.isoformat(),
+        "receipt_id": voucher.receipt_id,
+    }
+    return Event("voucher.redeemed", voucher.member_id, data)
 
 
 def _unknown() -> NotFoundError:

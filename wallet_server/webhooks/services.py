@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +30,7 @@ RETRIED_MAX: Final = 1_000
 """Failed messages that one push of the button sends again, the oldest first."""
 DISABLED_BY_STAFF: Final = "switched off by staff"
 _LISTENERS: Final = "webhook listeners"
+_SILENCED: Final = "webhooks silenced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,22 @@ def emit(session: Session, program_id: UUID, events: Sequence[Event], now: datet
     Costs one small read per transaction and program where nobody listens, however often it is called.
     Emit after the change's own locks are taken: the order of emission is the order of delivery.
     """
-    if not events:
+    if not events or session.info.get(_SILENCED):
         return
     told = listeners(session, program_id)
     if told:
         _write(session, program_id, [(one, event) for one in told for event in events], now)
+
+
+@contextmanager
+def silenced(session: Session, *, when: bool = True) -> Iterator[None]:
+    """Tell nobody of what happens inside: history that is imported is no news."""
+    before = session.info.get(_SILENCED, False)
+    session.info[_SILENCED] = before or when
+    try:
+        yield
+    finally:
+        session.info[_SILENCED] = before
 
 
 def listeners(session: Session, program_id: UUID) -> Sequence[Listener]:
