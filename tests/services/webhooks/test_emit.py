@@ -32,15 +32,18 @@ def statements(session: Session) -> list[str]:
     return said
 
 
-def test_without_a_webhook_a_transaction_pays_one_small_read(session: Session, program: ProgramDefinition) -> None:
-    said = statements(session)
-    emit(session, program.id, [], NOW)
-    assert said == []
-    for _ in range(5):
-        emit(session, program.id, [bought()], NOW)
-    assert len(said) == 1
-    assert said[0].startswith("SELECT")
-    assert (deliveries(session), due_rows(session)) == ([], [])
+def test_without_a_webhook_a_transaction_pays_one_small_read(engine) -> None:
+    with transaction(engine, ALL_PROGRAMS) as session:
+        program = publish(session, NOW)
+    with transaction(engine, program.id) as session:
+        said = statements(session)
+        emit(session, program.id, [], NOW)
+        assert said == []
+        for _ in range(5):
+            emit(session, program.id, [bought()], NOW)
+        assert len(said) == 1
+        assert said[0].startswith("SELECT")
+        assert (deliveries(session), due_rows(session)) == ([], [])
 
 
 def test_with_webhooks_it_is_three_statements_for_any_number_of_events(
