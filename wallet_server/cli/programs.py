@@ -12,6 +12,9 @@ from sqlmodel import Session, select
 from wallet_server.cli.common import ACTOR, open_database
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError, NotFoundError
+from wallet_server.i18n import translator
+from wallet_server.partners.queries import settlement_report
+from wallet_server.partners.table import parse_month, report_csv
 from wallet_server.programs import diff
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import ProgramFile
@@ -71,6 +74,32 @@ def export(slug: str) -> None:
 def schema() -> None:
     """Print the JSON Schema of program files."""
     click.echo(json.dumps(program_schema(), ensure_ascii=False, indent=2))
+
+
+@program.command()
+@_PROGRAM
+@click.option("--month", required=True, help="Such as 2026-10.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table for spreadsheets, amounts in the minor unit.")
+def settlement(slug: str, month: str, as_csv: bool) -> None:
+    """Say what partner companies and the program owe each other for a month. All balances sum to zero."""
+    wanted = parse_month(month)
+    with open_database() as database, reading(database.engine, ALL_PROGRAMS) as session:
+        found = _program(session, slug)
+        report = settlement_report(session, found, wanted)
+    name = found.name(found.default_language)
+    if as_csv:
+        click.echo(report_csv(report, name), nl=False)
+        return
+    t = translator("en")
+    for row in report.partners:
+        word = "gets" if row.balance_minor >= 0 else "pays"
+        click.echo(
+            f"{row.company}: {t.number(row.issued.points)} of its points honoured elsewhere, "
+            f"{t.number(row.honoured.points)} of others honoured; "
+            f"{word} {t.money(abs(row.balance_minor), found.currency)}"
+        )
+    left = report.program_balance_minor
+    click.echo(f"{name}: {'is left with' if left >= 0 else 'pays'} {t.money(abs(left), found.currency)}")
 
 
 @program.command()
