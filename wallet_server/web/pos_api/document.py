@@ -97,6 +97,11 @@ def _operation(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, An
                 "description": "`true` where the answer had been given before.",
                 "schema": {"type": "string", "enum": ["true"]},
             }
+        if operation.links:
+            responses[str(status)]["links"] = {
+                name: {"operationId": name, "parameters": {parameter: f"$response.body#/{member}"}}
+                for name, parameter, member in operation.links
+            }
     for status, codes in operation.codes.items():
         responses[str(status)] = _refusal(status, codes, schemas["of"][answers.Problem])
     result: dict[str, Any] = {

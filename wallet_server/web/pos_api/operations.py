@@ -58,6 +58,8 @@ class Operation:
     body_required: bool = True
     query: type[BaseModel] | None = None
     keyed: bool = False
+    links: Sequence[tuple[str, str, str]] = ()
+    """Calls that go on from the answer: name of the operation, parameter of its path, member of the answer."""
 
     @property
     def tag(self) -> str:
@@ -85,6 +87,7 @@ OPERATIONS: Final = (
         (_AT_OUTLET, {409: ("member_conflict",)}),
         body=bodies.NewMember,
         keyed=True,
+        links=tuple((name, "card_number", "card_number") for name in ("member", "entries", "coefficient", "tags")),
     ),
     Operation(
         "get",
@@ -146,6 +149,7 @@ OPERATIONS: Final = (
         (_WITH_CARD, _AT_OUTLET, _RECEIPT, {409: ("duplicate_receipt",)}),
         body=bodies.PurchaseRequest,
         keyed=True,
+        links=(("refund", "purchase_id", "purchase_id"),),
     ),
     Operation(
         "post",
@@ -189,6 +193,7 @@ OPERATIONS: Final = (
         (_WITH_CARD, _AT_OUTLET, {409: ("insufficient_points",), 422: ("redeem_limit_exceeded",)}),
         body=bodies.HoldRequest,
         keyed=True,
+        links=(("capture", "hold_id", "hold_id"), ("release", "hold_id", "hold_id")),
     ),
     Operation(
         "post",
