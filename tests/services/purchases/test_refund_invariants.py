@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy.engine import Engine
 
@@ -26,7 +28,7 @@ def shop(engine: Engine) -> Shop:
     return shop
 
 
-NO_STAMPS: dict[str, dict[str, str]] = {"pass": {}}
+NO_STAMPS: dict[str, Any] = {"pass": {}}
 PART, WHOLE = one("purchase", "receipt_id = 'A-2'"), one("purchase", "receipt_id = 'A-3'")
 TAKEN = "kind = 'take_back'"
 MUTANTS = {

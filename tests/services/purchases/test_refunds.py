@@ -17,6 +17,7 @@ from tests.services.purchases.shop import Shop, open_shop, purchase
 from wallet_server.challenges.models import ChallengeContribution, ChallengeProgress
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError
+from wallet_server.insights.queries import report
 from wallet_server.ledger.models import Lot
 from wallet_server.ledger.queries import entries
 from wallet_server.members.models import MemberStatistics
@@ -28,6 +29,8 @@ from wallet_server.purchases.models import Purchase, PurchaseLine, Refund
 from wallet_server.purchases.queries import lines_of_refunds, purchase_by_id, refunds_of_purchase, trace_of_purchase
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.services import redeem_voucher
+from wallet_server.segments.condition import Condition
+from wallet_server.segments.queries import count
 from wallet_server.tiers.queries import changes_of_member
 from wallet_server.verification import CHECKS
 
@@ -443,3 +446,21 @@ def test_vouchers_name_why_they_were_withdrawn(engine: Engine) -> None:
     [voucher] = rows(shop, Voucher)
     assert voucher.benefit["withdrawn"] == "Refund R-7 of receipt A-1"
     assert voucher.expires_at == NOW
+
+
+def test_a_refunded_purchase_is_none_for_segments_and_reports(engine: Engine) -> None:
+    shop = open_shop(engine)
+    shop.record(purchase(shop.card, "A-0", 1_000_000, occurred_at=NOW - DAY))
+    [part, whole] = shop.record(
+        purchase(shop.card, "A-1", 30_000, 20_000, redeem_points=50), purchase(shop.card, "A-2")
+    )
+    shop.refund(part.purchase_id, "R-1", (1, 1000))
+    shop.refund(whole.purchase_id, "R-1")
+    with reading(engine, shop.program.id) as session:
+        visits = Condition.model_validate({"visits_last_30_days": {"at_least": 2}})
+        assert count(session, shop.program, visits, NOW) == 1
+        visits = Condition.model_validate({"visits_last_30_days": {"at_least": 3}})
+        assert count(session, shop.program, visits, NOW) == 0
+        week = report(session, shop.program, every="week", now=NOW).periods[-1]
+    assert (week.active_members, week.purchases, week.spend_minor) == (1, 1, 20_000)
+    assert (week.points_earned, week.points_redeemed) == (1, 20)
