@@ -12,7 +12,7 @@ from sqlmodel import select
 
 from tests.services.purchases.shop import Shop
 from tests.web.helpers import StoppedClock
-from tests.web.pos_api.conftest import TillClient, make_key, problem, receipt
+from tests.web.pos_api.conftest import TillClient, make_key, problem, quote_of, receipt
 from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.idempotency.models import IdempotencyKey
 from wallet_server.members.models import Member
@@ -159,6 +159,9 @@ def test_an_own_percent_is_set_shown_used_and_taken_away(till: TillClient, shop:
     of_b = {"percent": "8", "outlet": "B", "ends_at": "2026-11-25T00:00:00+01:00", "redeem_max_percent": None}
     assert everywhere.get_json() == {"card_number": shop.card, "coefficients": [network, of_b]}
     assert till.get(f"/members/{shop.card}").get_json()["coefficients"] == [network, of_b]
+    for outlet, percent, redeemable in (("A", "2.5", "30.5"), ("B", "8", "100")):
+        [line] = till.post("/quotes", quote_of(receipt(shop.card, outlet=outlet)), key=None).get_json()["lines"]
+        assert (line["earn_percent"], line["redeem_percent"]) == (percent, redeemable)
     clock.advance(timedelta(days=2))
     assert till.get(f"/members/{shop.card}").get_json()["coefficients"] == [network]
     assert till.put(path, {"percent": None, "outlet": "B"}).get_json()["coefficients"] == [network]
