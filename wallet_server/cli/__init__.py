@@ -22,7 +22,7 @@ COMMANDS = {
     "tick": ("wallet_server.cli.parts", "tick", "Run the clockwork of recurring work."),
     "migrate": ("wallet_server.cli.database", "migrate", "Bring the database to this version of the program."),
     "verify": ("wallet_server.cli.database", "verify", "Check every invariant of the stored data."),
-    "program": ("wallet_server.cli.programs", "program", "Programs as files: apply, diff, export, schema."),
+    "program": ("wallet_server.cli.programs", "program", "Programs as files; ready ones; settlement."),
     "api-key": ("wallet_server.cli.programs", "api_key", "Keys of tills."),
     "staff": ("wallet_server.cli.programs", "staff", "People who work with the panel."),
     "import": ("wallet_server.cli.imports", "import_", "Bring in members and receipts from files."),

@@ -193,3 +193,39 @@ def test_the_exported_file_is_one_that_people_can_read(run: CommandLine, cafe: P
     assert "Кафе Охрид" in exported
     assert "latitude: 41.11\n" in exported
     assert parse_program(exported).program.slug == "cafe-ohrid"
+
+
+def test_a_ready_program_is_printed_and_can_be_applied(run: CommandLine, tmp_path: Path) -> None:
+    for name in ("P5", "margin"):
+        code, out, err = run("program", "template", name)
+        assert (code, err) == (0, "")
+        assert out.startswith("# Paradigm P5")
+    path = tmp_path / "volt.yaml"
+    path.write_text(out, encoding="utf-8")
+    code, out, _err = run("program", "apply", str(path))
+    assert code == 0
+    assert "margin is at version 1" in out
+    code, out, err = run("program", "template", "P6")
+    assert code != 0
+    assert "there are P1 (levels), P2 (lifetime)" in err
+
+
+def test_a_settlement_is_printed_as_sentences_and_as_a_table(run: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "coalition.yaml"
+    partner = {"company": "Fuel Ltd", "settlement_percent": 90}
+    outlets = [{"code": "A", "name": "A"}, {"code": "F", "name": "F", "partner": partner}]
+    path.write_text(yaml.safe_dump(program_file(outlets=outlets, challenges=[], **{"pass": {}})), encoding="utf-8")
+    assert run("program", "apply", str(path))[0] == 0
+    asked = ("program", "settlement", "--program", "cafe-ohrid", "--month", "2026-10")
+    code, out, err = run(*asked)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].startswith("Fuel Ltd: 0 of its points honoured elsewhere, 0 of others honoured; gets")
+    code, out, _err = run(*asked, "--csv")
+    assert [line.split(",")[:2] for line in out.splitlines()] == [
+        ["month", "company"],
+        ["2026-10", "Fuel Ltd"],
+        ["2026-10", "Кафе Охрид"],
+    ]
+    code, _out, err = run("program", "settlement", "--program", "cafe-ohrid", "--month", "2026-13")
+    assert code != 0
+    assert "no month such as 2026-10" in err

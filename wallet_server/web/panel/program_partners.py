@@ -62,7 +62,7 @@ class ShownCompany:
 
 @dataclass(frozen=True)
 class ShownLine:
-    """One posting behind the report."""
+    """One posting behind the report; ``owes`` and ``gets`` are empty where it is nothing, as for the program."""
 
     row: LineRow
     day: str
@@ -187,8 +187,8 @@ def _shown_line(row: LineRow, own: str, program: ProgramDefinition, t: Translato
         outlet=localized(outlet, language(), program.languages) if outlet else "",
         points=t.points(line.points),
         value=t.money(line.value_minor, currency),
-        owes=t.money(line.issuer_owes_minor, currency),
-        gets=t.money(line.honourer_gets_minor, currency),
+        owes=t.money(line.issuer_owes_minor, currency) if line.issuer_owes_minor else "",
+        gets=t.money(line.honourer_gets_minor, currency) if line.honourer_gets_minor else "",
     )
 
 
