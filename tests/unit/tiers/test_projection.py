@@ -114,3 +114,20 @@ def test_money_and_dates_are_the_readers(language: str) -> None:
 
 def test_a_program_without_tiers_says_nothing() -> None:
     assert said(definition(tiers={"levels": []}), Standing()) == []
+
+
+def test_the_receipt_of_the_next_day_still_counts_on_the_day_of_the_fall() -> None:
+    rolling = program({"kind": "rolling_days", "days": 365})
+    old = TODAY - timedelta(days=300)
+    days = {old: Counts(300_000, 1, 1), old + timedelta(days=1): Counts(380_000, 1, 1)}
+    standing = Standing(tier="gold", counts=(Counts(680_000, 2, 2),))
+    found = projection(rolling, standing, NOW, days).keep
+    assert found is not None
+    assert found.needs == (Need("spend_minor", 120_000), Need("visits", 11))
+
+
+def test_a_promise_beyond_the_window_is_what_counts() -> None:
+    year = program({"kind": "calendar_year"})
+    until = NOW.replace(year=2028, hour=23, minute=0)
+    standing = Standing(tier="gold", protected_until=until, counts=(Counts(600_000, 20, 20), Counts()))
+    assert said(year, standing)[0] == "Gold is safe until November 23, 2028."
