@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.conftest import NOW
 from tests.workers.conftest import StoppedClock
-from wallet_server.db import ALL_PROGRAMS, transaction
+from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.outbox import services as outbox
 from workers import schedule
 from workers.schedule import Scheduler, Task
@@ -107,3 +107,39 @@ def test_points_that_become_spendable_show_on_the_pass(workshop, clock):
     clock.advance(timedelta(days=2).total_seconds())
     schedule.release_points(workshop.context)
     assert workshop.issued(ana).version == version + 1
+
+
+def test_the_clock_ends_holds_and_points_and_balances(workshop, clock):
+    from tests.factories import CAFE
+    from tests.people import publish
+    from wallet_server.ledger.holds import PlaceHold, place_hold
+    from wallet_server.ledger.postings import earn
+    from wallet_server.ledger.queries import balance
+    from wallet_server.ledger.services import post
+    from wallet_server.members.queries import cards_of_members
+
+    section = {"base_percent": 1, "zeroing": [{"name": "Year's end", "month": 12, "day": 31}]}
+    with transaction(workshop.engine, ALL_PROGRAMS) as session:
+        program = publish(session, NOW, program={**CAFE["program"], "points": section})
+    ana = workshop.on_phone(workshop.join(), "aa")
+    with transaction(workshop.engine, program.id) as session:
+        card = cards_of_members(session, [ana])[ana].number
+        earned = [
+            earn(ana, 10, reason="gift", occurred_at=NOW, expires_at=NOW + timedelta(days=2)),
+            earn(ana, 5, reason="gift", occurred_at=NOW),
+        ]
+        post(session, program.id, earned, NOW)
+        place_hold(session, program, PlaceHold(card, "A", 4, 3600), now=NOW, actor="key:test")
+
+    def turn() -> tuple[int, int]:
+        for task in (schedule.expire_holds, schedule.expire_points, schedule.zero_balances):
+            task(workshop.context)
+        with reading(workshop.engine, program.id) as session:
+            spendable = balance(session, ana).spendable
+        return spendable, workshop.issued(ana).version
+
+    spendable, version = turn()
+    assert spendable == 11
+    for days, left, changes in ((1, 15, 1), (1, 5, 2), (60, 0, 3), (1, 0, 3)):
+        clock.advance(timedelta(days=days).total_seconds())
+        assert turn() == (left, version + changes)

@@ -291,8 +291,12 @@ def expire_holds(session: Session, now: datetime, *, limit: int = EXPIRE_BATCH) 
     Returns the members whose balance changed, by program; empty when nothing is due. Runs in the scope of all
     programs and may run twice at once.
     """
-    due = select(Hold).where(Hold.state == "open", col(Hold.expires_at) <= now)
-    found = session.exec(due.order_by(col(Hold.expires_at), col(Hold.id)).limit(limit)).all()
+    due = (
+        select(Hold)
+        .where(Hold.state == "open", col(Hold.expires_at) <= now)
+        .order_by(col(Hold.expires_at), col(Hold.id))
+    )
+    found = session.exec(due.limit(limit)).all()
     locked = lock_balances(session, {hold.member_id for hold in found})
     ids = [hold.id for hold in found]
     # Looked at again after the lock: a till may have been faster.
