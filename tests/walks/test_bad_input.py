@@ -258,6 +258,45 @@ def test_what_a_till_gets_wrong_has_a_code_and_leaves_no_trace(
     unchanged()
 
 
+def test_points_that_a_till_may_not_move_stay_where_they_are(
+    group: Group, http: httpx.Client, unchanged: Unchanged
+) -> None:
+    """The new calls over a real socket; ``tests/web/pos_api/test_bad_input.py`` has the whole table."""
+    [card] = [number for (number,) in _select(group, "SELECT number FROM card ORDER BY number LIMIT 1")]
+    no_id = "01890000-0000-7000-8000-000000000000"
+    wish = {"card_number": card, "outlet": "bazaar", "points": 1, "expires_in_seconds": 60}
+    visit = {"card_number": card, "outlet": "bazaar", "visit_id": "V", "occurred_at": datetime.now(UTC).isoformat()}
+    calls: tuple[tuple[str, str, dict[str, Any], int, str], ...] = (
+        ("POST", f"/purchases/{no_id}/refunds", {"refund_id": "R"}, 404, "unknown_purchase"),
+        ("POST", "/purchases/x/refunds", {"refund_id": "R"}, 404, "unknown_purchase"),
+        ("POST", "/visits", {**visit, "outlet": "nowhere"}, 404, "unknown_outlet"),
+        ("POST", "/visits", {**visit, "occurred_at": "2099-01-01T00:00:00Z"}, 422, "validation"),
+        ("POST", "/holds", {**wish, "points": 10**9}, 409, "insufficient_points"),
+        ("POST", "/holds", {**wish, "expires_in_seconds": 0}, 422, "validation"),
+        ("POST", f"/holds/{no_id}/capture", {}, 404, "unknown_hold"),
+        ("POST", f"/holds/{no_id}/release", {}, 404, "unknown_hold"),
+        ("POST", "/adjustments", {"card_number": card, "points": 10**8, "reason": "Why not"}, 403, "adjustment_limit"),
+        ("POST", "/adjustments", {"card_number": NO_CARD, "points": 1, "reason": "Why not"}, 404, "unknown_card"),
+        ("PUT", f"/members/{card}/coefficient", {"percent": 5, "outlet": "nowhere"}, 404, "unknown_outlet"),
+        ("PUT", f"/members/{card}/tags", {"tags": ["two words"]}, 422, "validation"),
+        ("POST", "/purchases", purchase(card, currency="EUR"), 422, "currency_mismatch"),
+    )
+    for method, path, body, status, code in calls:
+        headers = bearer(group.logins["api_key"])
+        assert_problem(http.request(method, f"/api/v1{path}", headers=headers, json=body), status, code)
+    unchanged()
+
+
+def test_a_body_that_is_too_large_or_cut_off_is_refused_on_the_wire(
+    group: Group, http: httpx.Client, unchanged: Unchanged
+) -> None:
+    headers = bearer(group.logins["api_key"], **{"Content-Type": "application/json"})
+    assert_problem(http.post("/api/v1/purchases", headers=headers, content=b" " * 2_097_153), 413, "too_large")
+    nested = b'{"lines": ' + b"[" * 200_000
+    assert_problem(http.post("/api/v1/purchases", headers=headers, content=nested), 400, "bad_json")
+    unchanged()
+
+
 def test_a_phone_with_a_wrong_token_learns_and_changes_nothing(group: Group, http: httpx.Client) -> None:
     member = member_of(group, http)
     serial, pass_type = _select(

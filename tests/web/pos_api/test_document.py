@@ -9,6 +9,7 @@ from flask import Flask
 
 import wallet_server
 from tests.web.pos_api.conftest import TillClient
+from wallet_server.web.pos_api.operations import OPERATIONS
 
 ROOT = Path(wallet_server.__file__).parent.parent
 
@@ -80,3 +81,14 @@ def test_every_link_of_the_document_leads_to_a_parameter(till: TillClient) -> No
         assert parameter in [one["name"] for one in operations[name]["parameters"]]
         members = document["components"]["schemas"][answered]["properties"]
         assert pointer.removeprefix("$response.body#/") in members
+
+
+def test_the_page_for_till_developers_lists_every_call_with_its_scope(till: TillClient) -> None:
+    page = (ROOT / "docs/till-api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+) (/[^`?]+)[^`]*` \| ([^|]+) \|", page, re.MULTILINE)
+    listed = {(method.lower(), path): scopes for method, path, scopes in rows}
+    assert set(listed) == {(operation.method, operation.path) for operation in OPERATIONS}
+    for operation in OPERATIONS:
+        told = set(re.findall(r"[Ss]cope `(\w+)`", operation.description))
+        assert told <= set(re.findall(r"`(\w+)`", listed[operation.method, operation.path])), operation.name
+        assert told or listed[operation.method, operation.path] == "any"
