@@ -312,6 +312,8 @@ _FOUND: Final[Mapping[str, Callable[[Any, bool, Listener], str]]] = {
 _WANTED: Final[Mapping[str, Callable[[Any, Listener], list[str]]]] = {
     "outlets": lambda wanted, to: [outlet_name(code, to.t, to.program) for code in wanted],
     "tiers": lambda wanted, to: [tier_name(code, to.t, to.program) for code in wanted],
+    "skus": lambda wanted, to: [to.names.product(code, to.t) for code in wanted],
+    "categories": lambda wanted, to: [to.names.category(code, to.t) for code in wanted],
     "time": lambda wanted, _to: [f"{wanted['from']}–{wanted['to']}"],
     "nth_purchase": lambda wanted, to: [to.t.number(wanted)],
     "payment_types": lambda wanted, _to: list(wanted),

@@ -79,8 +79,10 @@ def codes_in(traces: Iterable[Iterable[Step]]) -> tuple[set[str], set[str]]:
     for steps in traces:
         for step in steps:
             for compared in step.get("compared", ()):
-                if compared["condition"] in found and compared["found"]:
-                    found[compared["condition"]].add(compared["found"])
+                if compared["condition"] in found:
+                    found[compared["condition"]].update(compared["wanted"])
+                    if compared["found"]:
+                        found[compared["condition"]].add(compared["found"])
     return found["skus"], found["categories"]
 
 

@@ -82,8 +82,8 @@ def test_why_monday_did_not_count_on_tuesday(language: str, said: str) -> None:
         (customer(tags=["vip"]), "Rule did not apply: the member does not have the tag."),
         (customer(tenure_days_min=30), "Rule did not apply: a member for 24 days, not at least 30."),
         (customer(birthday_within_days=1), "Rule did not apply: the birthday is 2 days away."),
-        (product(skus=["burger"]), "Rule did not apply: product cappuccino."),
-        (product(categories=["food"]), "Rule did not apply: category coffee."),
+        (product(skus=["burger"]), "Rule did not apply: product cappuccino, not burger."),
+        (product(categories=["food"]), "Rule did not apply: category coffee, not food."),
         (product(quantity_min="1.5"), "Line 1: Rule did not apply: quantity 1, not at least 1.5."),
         (
             product(unit_price_minor={"from": 1, "to": 5000}),
