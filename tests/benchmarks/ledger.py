@@ -35,7 +35,7 @@ from wallet_server.idempotency.services import Call, refusal_document
 from wallet_server.purchases.commands import RecordPurchase
 from wallet_server.purchases.counter import Counter, Turn
 from wallet_server.purchases.services import Recorded
-from wallet_server.web.pos_api.answers import purchase_body
+from wallet_server.web.pos_api.writing import purchase_body
 
 ROUNDS = 3
 SECONDS = 4.0

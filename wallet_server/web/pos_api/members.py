@@ -22,13 +22,6 @@ from wallet_server.rewards.queries import vouchers
 from wallet_server.tiers.queries import tiers
 from wallet_server.web.context import server
 from wallet_server.web.member.addresses import wallet_links
-from wallet_server.web.pos_api.answers import (
-    balance_body,
-    challenge_bodies,
-    coefficient_bodies,
-    entry_body,
-    voucher_body,
-)
 from wallet_server.web.pos_api.blueprint import (
     Till,
     answer_key,
@@ -41,6 +34,13 @@ from wallet_server.web.pos_api.blueprint import (
     till_view,
 )
 from wallet_server.web.pos_api.bodies import CoefficientRequest, EntriesQuery, NewMember, TagsRequest
+from wallet_server.web.pos_api.writing import (
+    balance_body,
+    challenge_bodies,
+    coefficient_bodies,
+    entry_body,
+    voucher_body,
+)
 
 
 @blueprint.post("/members")

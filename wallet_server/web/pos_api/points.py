@@ -13,7 +13,6 @@ from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.adjustments import Adjust, adjust
 from wallet_server.ledger.holds import HoldState, PlaceHold, find_hold, place_hold, release_hold
 from wallet_server.purchases.holds import capture_hold
-from wallet_server.web.pos_api.answers import adjustment_body, hold_body
 from wallet_server.web.pos_api.blueprint import (
     Till,
     answer_key,
@@ -24,6 +23,7 @@ from wallet_server.web.pos_api.blueprint import (
     till_view,
 )
 from wallet_server.web.pos_api.bodies import AdjustmentRequest, HoldCapture, HoldRelease, HoldRequest
+from wallet_server.web.pos_api.writing import adjustment_body, hold_body
 
 
 @blueprint.post("/holds")

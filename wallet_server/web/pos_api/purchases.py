@@ -13,7 +13,6 @@ from wallet_server.purchases.refunds import refund_purchase
 from wallet_server.purchases.services import Recorded, quote_purchase
 from wallet_server.purchases.visits import record_visit
 from wallet_server.web.context import server
-from wallet_server.web.pos_api.answers import purchase_body, quote_body, refund_body, visit_body
 from wallet_server.web.pos_api.blueprint import (
     Till,
     answer_key,
@@ -26,6 +25,7 @@ from wallet_server.web.pos_api.blueprint import (
     till_view,
 )
 from wallet_server.web.pos_api.bodies import PurchaseRequest, QuoteRequest, RefundRequest, VisitRequest
+from wallet_server.web.pos_api.writing import purchase_body, quote_body, refund_body, visit_body
 
 
 @blueprint.post("/quotes")

@@ -10,9 +10,9 @@ from sqlmodel import Session
 
 from wallet_server.issuance.services import passes_changed
 from wallet_server.rewards.services import redeem_voucher
-from wallet_server.web.pos_api.answers import voucher_body
 from wallet_server.web.pos_api.blueprint import Till, answer_key, blueprint, read_body, respond, till_view
 from wallet_server.web.pos_api.bodies import VoucherRedemption
+from wallet_server.web.pos_api.writing import voucher_body
 
 
 @blueprint.post("/vouchers/<code>/redeem")
