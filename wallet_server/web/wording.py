@@ -7,6 +7,9 @@ from typing import Final
 
 from wallet_server.errors import DomainError
 from wallet_server.i18n import Translator, gettext_noop
+from wallet_server.ledger.expiry import EXPIRED
+from wallet_server.ledger.holds import CAPTURED, FREED, HELD
+from wallet_server.ledger.postings import DEBT_PAID
 from wallet_server.ledger.queries import EntryRow
 from wallet_server.programs.file import Challenge
 
@@ -23,6 +26,14 @@ KINDS: Final = {
     "adjust": gettext_noop("Correction"),
     "expire": gettext_noop("Expired"),
     "release": gettext_noop("Ready to spend"),
+    "hold": gettext_noop("Set aside"),
+    "capture": gettext_noop("Spent from what was set aside"),
+    "unhold": gettext_noop("No longer set aside"),
+    "zero": gettext_noop("Set to zero"),
+    "take_back": gettext_noop("Taken back"),
+    "return": gettext_noop("Returned"),
+    "reissue": gettext_noop("Returned anew"),
+    "debt": gettext_noop("Debt paid"),
 }
 ROLES: Final = {
     "owner": gettext_noop("owner"),
@@ -50,7 +61,16 @@ FIELDS: Final = {
 }
 """What is wrong with a field of the purchase form."""
 _RECEIPT: Final = re.compile(r"Receipt (\S.*)")
-_FIXED_REASONS: Final = {"Points became spendable": gettext_noop("Points became spendable")}
+_REFUND: Final = re.compile(r"Refund (\S.*?) of receipt (\S.*)")
+_FIXED_REASONS: Final = {
+    "Points became spendable": gettext_noop("Points became spendable"),
+    DEBT_PAID: gettext_noop("Debt paid"),
+    EXPIRED: gettext_noop("Points expired"),
+    HELD: gettext_noop("Points set aside"),
+    CAPTURED: gettext_noop("Points set aside were used"),
+    FREED: gettext_noop("Points set aside are free again"),
+}
+"""Reasons of the ledger itself; a zeroing's is the name of its rule, which the owner wrote."""
 
 
 def entry_reason(entry: EntryRow, t: Translator) -> str:
@@ -58,6 +78,9 @@ def entry_reason(entry: EntryRow, t: Translator) -> str:
     receipt = _RECEIPT.fullmatch(entry.reason)
     if receipt:
         return t.gettext("Receipt %(number)s", number=receipt.group(1))
+    refund = _REFUND.fullmatch(entry.reason)
+    if refund:
+        return t.gettext("Refund %(refund)s of receipt %(number)s", refund=refund.group(1), number=refund.group(2))
     fixed = _FIXED_REASONS.get(entry.reason)
     return t.gettext(fixed) if fixed else entry.reason
 
