@@ -33,7 +33,7 @@ from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel
 
-from wallet_server import arrays
+from wallet_server import arrays, pipeline
 from wallet_server.errors import ConfigurationError
 
 SQLModel.metadata.naming_convention = {
@@ -176,6 +176,12 @@ def _scope_flush(session: Session, _context: Any, _instances: Any) -> None:
     _assert_scope(scope, (row.program_id for row in owned))
 
 
+@event.listens_for(Session, "before_commit")
+def _send_what_waits(session: Session) -> None:
+    if session.info.pop("writes_wait", False):
+        pipeline.send(session.connection())
+
+
 def _assert_scope(scope: Scope, program_ids: Iterable[UUID | None]) -> None:
     for program_id in program_ids:
         if program_id != scope:
@@ -211,7 +217,7 @@ def create_engine(url: str | URL, *, pool_size: int = 5) -> Engine:
             f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
             f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
         )
-        return sa.create_engine(
+        engine = sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
             max_overflow=pool_size,
@@ -221,6 +227,8 @@ def create_engine(url: str | URL, *, pool_size: int = 5) -> Engine:
             hide_parameters=True,
             connect_args={"options": options, "connect_timeout": 5},
         )
+        pipeline.listen(engine)
+        return engine
     raise ConfigurationError(f"DATABASE_URL: {parsed.get_backend_name()} is not supported; use sqlite or postgresql")
 
 
@@ -302,6 +310,14 @@ def set_scope(session: Session, scope: Scope) -> None:
     session.info["scope"] = scope
 
 
+def among(session: Session, column: Any, values: Iterable[Any]) -> sa.ColumnElement[bool]:
+    """``column IN (values)``, said on PostgreSQL so that the statement has one text for any number of values."""
+    wanted = list(values)
+    if session.get_bind().dialect.name == "sqlite":
+        return sa.ColumnElement.in_(column, wanted)
+    return column == sa.any_(sa.literal(wanted, postgresql.ARRAY(column.type)))  # type: ignore[no-any-return]
+
+
 def insert_rows(session: Session, model: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert many rows in one statement; every row names the same columns, and all that have no default.
 
@@ -312,7 +328,7 @@ def insert_rows(session: Session, model: type[SQLModel], rows: Sequence[Mapping[
     table, names, connection = _ready_to_write(session, model, rows)
     if connection.dialect.name == "postgresql":
         statement = arrays.insert_statement(table, names)
-        connection.exec_driver_sql(statement.text, statement.parameters(rows, to_json))
+        pipeline.later(connection, statement.text, statement.parameters(rows, to_json))
     else:
         connection.execute(sa.insert(table), list(rows))
 
@@ -348,7 +364,7 @@ def upsert_rows(
     table, names, connection = _ready_to_write(session, model, rows)
     if connection.dialect.name == "postgresql":
         statement = arrays.insert_statement(table, names, tuple(key), tuple(update))
-        connection.exec_driver_sql(statement.text, statement.parameters(rows, to_json))
+        pipeline.later(connection, statement.text, statement.parameters(rows, to_json))
         return
     upsert = sqlite.insert(table)
     upsert = upsert.on_conflict_do_update(
@@ -367,7 +383,7 @@ def update_rows(
     update = tuple(name for name in names if name not in key)
     if connection.dialect.name == "postgresql":
         statement = arrays.update_statement(table, tuple(key), update)
-        connection.exec_driver_sql(statement.text, statement.parameters(rows, to_json))
+        pipeline.later(connection, statement.text, statement.parameters(rows, to_json))
         return
     same = (table.c[name] == sa.bindparam(f"key_{name}", type_=table.c[name].type) for name in key)
     values = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in update}
@@ -386,6 +402,7 @@ def _ready_to_write(
     names = rows[0].keys()
     assert all(row.keys() == names for row in rows), f"rows of {model.__name__} with different columns"
     session.flush()
+    session.info["writes_wait"] = True
     return model.__table__, tuple(names), session.connection()  # type: ignore[attr-defined]
 
 

@@ -112,3 +112,42 @@ def test_rows_of_another_program_are_refused(engine: Engine) -> None:
         update_rows(session, Product, [row], key=["program_id", "sku"])
     with pytest.raises(UnscopedQueryError), transaction(engine, new_id()) as session:
         upsert_rows(session, Product, [{"id": new_id(), **row}], key=["sku"], update=["price_minor"])
+
+
+def test_a_write_is_there_for_whatever_comes_next(engine: Engine) -> None:
+    with transaction(engine, ALL_PROGRAMS) as session:
+        program = _program(session)
+        insert_rows(session, AuditRecord, [_record(program, "first")])
+        assert session.connection().execute(sa.text("SELECT subject FROM audit_record")).scalar_one() == "first"
+        insert_rows(session, AuditRecord, [_record(program, "second")])
+    with transaction(engine, ALL_PROGRAMS) as session:
+        assert session.execute(sa.text("SELECT count(*) FROM audit_record")).scalar_one() == 2
+        insert_rows(session, AuditRecord, [_record(program, "undone")])
+        session.rollback()
+        assert session.execute(sa.text("SELECT count(*) FROM audit_record")).scalar_one() == 2
+        nested = session.begin_nested()
+        insert_rows(session, AuditRecord, [_record(program, "undone")])
+        nested.rollback()
+        nested = session.begin_nested()
+        insert_rows(session, AuditRecord, [_record(program, "kept")])
+        nested.commit()
+    with transaction(engine, ALL_PROGRAMS) as session:
+        found = session.execute(sa.text("SELECT subject FROM audit_record ORDER BY id")).scalars().all()
+        assert found == ["first", "second", "kept"]
+
+
+def test_a_write_that_is_refused_undoes_all_and_tells_no_values(engine: Engine) -> None:
+    with transaction(engine, ALL_PROGRAMS) as session:
+        program = _program(session)
+    row = _record(program, "secret")
+
+    def write() -> None:
+        with transaction(engine, ALL_PROGRAMS) as session:
+            for record in (_record(program, "fine"), row, row, _record(program, "fine")):
+                insert_rows(session, AuditRecord, [record])
+
+    with pytest.raises(sa.exc.IntegrityError) as refused:
+        write()
+    assert "secret" not in str(refused.value)
+    with transaction(engine, ALL_PROGRAMS) as session:
+        assert session.exec(select(AuditRecord)).all() == []

@@ -9,14 +9,16 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from wallet_server.challenges.models import ChallengeProgress
 from wallet_server.challenges.progress import ChallengeState, Standing, state_of, window_key
+from wallet_server.db import among
 from wallet_server.programs.definition import ProgramDefinition
 
 Key = tuple[UUID, str, str]
 """A member, a challenge's code, a window's key."""
+PROGRESS: sa.Table = ChallengeProgress.__table__  # type: ignore[attr-defined]
 MEMBERS_MAX = 5_000
 """How many members are read at once."""
 
@@ -83,22 +85,15 @@ def read_board(
     once = [challenge.code for challenge in program.file.challenges if challenge.repeat == "once"]
     if not codes or not member_ids:
         return board
-    wanted: sa.ColumnElement[bool] = col(ChallengeProgress.window).in_(windows)
+    table = PROGRESS.c
+    wanted = among(session, table.window, windows)
     if once:
-        wanted = sa.or_(
-            wanted, sa.and_(col(ChallengeProgress.challenge).in_(once), col(ChallengeProgress.completions) > 0)
-        )
-    rows = session.execute(
-        sa.select(
-            col(ChallengeProgress.member_id),
-            col(ChallengeProgress.challenge),
-            col(ChallengeProgress.window),
-            col(ChallengeProgress.progress),
-            col(ChallengeProgress.completions),
-        ).where(
-            col(ChallengeProgress.program_id) == program.id,
-            col(ChallengeProgress.member_id).in_(member_ids),
-            col(ChallengeProgress.challenge).in_(codes),
+        wanted = sa.or_(wanted, sa.and_(among(session, table.challenge, once), table.completions > 0))
+    rows = session.connection().execute(
+        sa.select(table.member_id, table.challenge, table.window, table.progress, table.completions).where(
+            table.program_id == program.id,
+            among(session, table.member_id, member_ids),
+            among(session, table.challenge, codes),
             wanted,
         )
     )

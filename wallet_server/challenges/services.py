@@ -9,7 +9,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from wallet_server.challenges.models import ChallengeContribution, ChallengeProgress
 from wallet_server.challenges.progress import (
@@ -23,10 +23,11 @@ from wallet_server.challenges.progress import (
     window_key,
 )
 from wallet_server.challenges.queries import Board, current_windows, read_board
-from wallet_server.db import insert_rows, new_id, upsert_rows
+from wallet_server.db import among, insert_rows, new_id, upsert_rows
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import Challenge
 
+CONTRIBUTION: sa.Table = ChallengeContribution.__table__  # type: ignore[attr-defined]
 _DayKey = tuple[UUID, str, date]
 
 
@@ -111,26 +112,19 @@ def _counted_by_day(session: Session, program: ProgramDefinition, steps: Sequenc
     counted: defaultdict[_DayKey, int] = defaultdict(int)
     if not limited:
         return counted
-    rows = session.execute(
-        sa.select(
-            col(ChallengeContribution.member_id),
-            col(ChallengeContribution.challenge),
-            col(ChallengeContribution.business_date),
-            sa.func.sum(col(ChallengeContribution.amount)),
-        )
+    table = CONTRIBUTION.c
+    by = (table.member_id, table.challenge, table.business_date)
+    rows = session.connection().execute(
+        sa.select(*by, sa.func.sum(table.amount))
         .where(
-            col(ChallengeContribution.program_id) == program.id,
-            col(ChallengeContribution.member_id).in_({step.facts.member_id for step in limited}),
-            col(ChallengeContribution.challenge).in_({step.challenge.code for step in limited}),
+            table.program_id == program.id,
+            among(session, table.member_id, {step.facts.member_id for step in limited}),
+            among(session, table.challenge, {step.challenge.code for step in limited}),
             # A day lies within one window; naming the windows lets the index answer.
-            col(ChallengeContribution.window).in_({step.window for step in limited}),
-            col(ChallengeContribution.business_date).in_({step.facts.business_date for step in limited}),
+            among(session, table.window, {step.window for step in limited}),
+            among(session, table.business_date, {step.facts.business_date for step in limited}),
         )
-        .group_by(
-            col(ChallengeContribution.member_id),
-            col(ChallengeContribution.challenge),
-            col(ChallengeContribution.business_date),
-        )
+        .group_by(*by)
     )
     for member_id, challenge, day, amount in rows:
         counted[member_id, challenge, day] = int(amount)
