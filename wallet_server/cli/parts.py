@@ -20,7 +20,7 @@ from wallet_server.settings import load_settings
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 64), help="Web processes.")
-@click.option("--threads", default=4, show_default=True, type=click.IntRange(1, 64), help="Requests at once in each.")
+@click.option("--threads", default=16, show_default=True, type=click.IntRange(1, 64), help="Requests at once in each.")
 def web(host: str, port: int, processes: int, threads: int) -> None:
     """Serve wsgi.py with granian, two to three times as fast here as gunicorn; any WSGI server can."""
     from granian import Granian

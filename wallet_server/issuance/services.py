@@ -19,11 +19,12 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Session, SQLModel, col
 
-from wallet_server.db import UTCDateTime, insert_rows, new_id, upsert_rows
+from wallet_server.db import UTCDateTime, among, insert_rows, new_id, upsert_rows
 from wallet_server.issuance.models import Device, GoogleCallback, IssuedPass, Registration, UpdateTag
 from wallet_server.outbox import services as outbox
 from wallet_server.programs.definition import ProgramDefinition
 
+PASS: sa.Table = IssuedPass.__table__  # type: ignore[attr-defined]
 PASS_CHANGED: Final = "pass.changed"  # noqa: S105 - a topic, not a password
 PUSH_QUEUE: Final = "push"
 PASSES_PER_ROW_MAX: Final = 200
@@ -100,14 +101,14 @@ def passes_changed(
     wanted = sorted(set(member_ids))
     for start in range(0, len(wanted), MEMBERS_PER_STATEMENT_MAX):
         chunk = wanted[start : start + MEMBERS_PER_STATEMENT_MAX]
-        _raise_versions(session, program.id, col(IssuedPass.member_id).in_(chunk), now, priority)
+        _raise_versions(session, program.id, among(session, PASS.c.member_id, chunk), now, priority)
 
 
 def passes_changed_by_id(
     session: Session, program_id: UUID, pass_ids: Collection[UUID], now: datetime, *, priority: int = 0
 ) -> None:
     """As :func:`passes_changed`, for single passes."""
-    _raise_versions(session, program_id, col(IssuedPass.id).in_(list(pass_ids)), now, priority)
+    _raise_versions(session, program_id, among(session, PASS.c.id, pass_ids), now, priority)
 
 
 def refresh_passes(session: Session, program: ProgramDefinition, after: UUID | None, now: datetime) -> UUID | None:
@@ -123,7 +124,7 @@ def refresh_passes(session: Session, program: ProgramDefinition, after: UUID | N
         live = live.where(col(IssuedPass.id) > after)
     part = list(session.scalars(live.order_by(col(IssuedPass.id)).limit(REFRESHED_AT_ONCE)))
     if part:
-        _raise_versions(session, program.id, col(IssuedPass.id).in_(part), now, REFRESH_PRIORITY)
+        _raise_versions(session, program.id, among(session, PASS.c.id, part), now, REFRESH_PRIORITY)
     return part[-1] if len(part) == REFRESHED_AT_ONCE else None
 
 
@@ -131,28 +132,29 @@ def _raise_versions(
     session: Session, program_id: UUID, which: sa.ColumnElement[bool], now: datetime, priority: int
 ) -> None:
     second = now.replace(microsecond=0)
+    table = PASS.c
     # Locked in the order of their ids: two changes that touch the same passes wait instead of dying.
     locked = (
-        sa.select(col(IssuedPass.id))
-        .where(col(IssuedPass.program_id) == program_id, which)
-        .order_by(col(IssuedPass.id))
+        sa.select(table.id)
+        .where(table.program_id == program_id, which)
+        .order_by(table.id)
         .with_for_update()
         .cte("locked")
     )
-    changed = session.execute(
-        sa.update(IssuedPass)
-        .where(col(IssuedPass.id).in_(sa.select(locked.c.id)))
+    session.flush()
+    changed = session.connection().execute(
+        sa.update(PASS)
+        .where(table.id.in_(sa.select(locked.c.id)))
         .values(
-            version=col(IssuedPass.version) + 1,
+            version=table.version + 1,
             changed_at=now,
             last_modified=sa.case(
-                (col(IssuedPass.last_modified) < second, second),
-                else_=one_second_after(col(IssuedPass.last_modified)),
+                (table.last_modified < second, second),
+                else_=one_second_after(table.last_modified),
             ),
         )
-        .returning(col(IssuedPass.id), col(IssuedPass.live)),
-        execution_options={"synchronize_session": False},
-    ).all()
+        .returning(table.id, table.live)
+    )
     announce(session, program_id, sorted(pass_id for pass_id, live in changed if live), now, priority=priority)
 
 

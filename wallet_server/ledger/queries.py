@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from wallet_server.db import ALL_PROGRAMS
+from wallet_server.db import ALL_PROGRAMS, among
 from wallet_server.ledger.models import Entry, Lot, MemberBalance, Posting
 from wallet_server.ledger.postings import Balance
 from wallet_server.programs.points import PointsSettings
@@ -72,7 +72,7 @@ def shown(balance: Balance, settings: PointsSettings) -> int:
 
 def select_balances(session: Session, member_ids: Collection[UUID]) -> sa.Select[Any]:
     """The accounts of members; Core, so it names the session's program itself."""
-    statement = sa.select(*BALANCE_COLUMNS).where(BALANCE.c.member_id.in_(member_ids))
+    statement = sa.select(*BALANCE_COLUMNS).where(among(session, BALANCE.c.member_id, member_ids))
     scope = session.info.get("scope")
     return statement if scope is ALL_PROGRAMS else statement.where(BALANCE.c.program_id == scope)
 

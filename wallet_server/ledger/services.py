@@ -45,7 +45,7 @@ def lock_balances(session: Session, member_ids: Collection[UUID]) -> dict[UUID, 
     if not member_ids:
         return {}
     statement = select_balances(session, sorted(set(member_ids))).order_by(BALANCE.c.member_id).with_for_update()
-    return {row.member_id: balance_of_row(row) for row in session.execute(statement)}
+    return {row.member_id: balance_of_row(row) for row in session.connection().execute(statement)}
 
 
 @dataclass

@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
-from wallet_server.db import ALL_PROGRAMS
+from wallet_server.db import ALL_PROGRAMS, among
 from wallet_server.errors import NotFoundError
 from wallet_server.programs.definition import OutletRef, ProgramDefinition
 from wallet_server.programs.file import OutletSection, ProgramFile
@@ -23,6 +23,7 @@ DEFINITIONS_MAX: Final = 64
 """How many definitions a process keeps in memory."""
 PARAMETERS_MAX: Final = 5_000
 """How many values go into one ``IN``; SQLite takes 32,766 and PostgreSQL 65,535."""
+VERSION_MAX: Final = 2**31 - 1
 
 _Value = TypeVar("_Value")
 
@@ -173,6 +174,29 @@ def current_file(session: Session, program_id: UUID) -> ProgramFile:
     return ProgramFile.model_validate({**document, "catalog": catalog})
 
 
+def list_versions(
+    session: Session, program_id: UUID, *, before: int | None = None, limit: int = 20
+) -> Sequence[ProgramVersion]:
+    """The program's published versions, newest first, those before number ``before``, at most ``limit`` (≤ 100)."""
+    statement = select(ProgramVersion).where(ProgramVersion.program_id == program_id)
+    if before is not None:
+        statement = statement.where(col(ProgramVersion.number) < min(before, VERSION_MAX))
+    return session.exec(statement.order_by(col(ProgramVersion.number).desc()).limit(max(1, min(limit, 100)))).all()
+
+
+def version_by_number(session: Session, program_id: UUID, number: int) -> ProgramVersion:
+    """One published version; raises ``NotFoundError(unknown_version)``."""
+    found = None
+    if 0 < number <= VERSION_MAX:
+        statement = select(ProgramVersion).where(
+            ProgramVersion.program_id == program_id, ProgramVersion.number == number
+        )
+        found = session.exec(statement).one_or_none()
+    if found is None:
+        raise NotFoundError("unknown_version", "the program has no such version")
+    return found
+
+
 def list_programs(session: Session) -> Sequence[Program]:
     """All programs of the server by slug."""
     return session.exec(select(Program).order_by(col(Program.slug))).all()
@@ -181,9 +205,13 @@ def list_programs(session: Session) -> Sequence[Program]:
 def categories_of_skus(session: Session, skus: Collection[str]) -> dict[str, str | None]:
     """The category of each product that the catalog knows; other skus are missing in the answer."""
     found: dict[str, str | None] = {}
+    table, scope = _table(Product).c, session.info.get("scope")
+    assert scope is not None, "no program was named"
     for part in parts(skus):
-        rows = session.exec(select(Product.sku, Product.category_code).where(col(Product.sku).in_(part)))
-        found.update(dict(rows.all()))
+        statement = sa.select(table.sku, table.category_code).where(among(session, table.sku, part))
+        if scope is not ALL_PROGRAMS:
+            statement = statement.where(table.program_id == scope)
+        found.update((sku, category) for sku, category in session.connection().execute(statement))
     return found
 
 

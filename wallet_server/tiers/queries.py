@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
+from wallet_server.db import among
 from wallet_server.members.models import Member, MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import PARAMETERS_MAX
@@ -31,6 +32,7 @@ def _table(model: type[SQLModel]) -> sa.Table:
 
 
 _PURCHASE, _LINE, _VISIT = _table(Purchase), _table(PurchaseLine), _table(Visit)
+_STATISTICS_TABLE, _TIER, _MEMBER = _table(MemberStatistics), _table(MemberTier), _table(Member)
 
 
 def standings(
@@ -44,19 +46,16 @@ def standings(
     if not member_ids:
         return {}
     table = tier_table(program)
-    columns = [
-        *(col(getattr(MemberStatistics, name)) for name in ("member_id", *_STATISTICS)),
-        *(col(getattr(MemberTier, name)) for name in _HELD),
-    ]
+    statistics, held, member = _STATISTICS_TABLE.c, _TIER.c, _MEMBER.c
     statement = (
-        sa.select(*columns)
-        .outerjoin(MemberTier, col(MemberTier.member_id) == col(MemberStatistics.member_id))
-        .where(col(MemberStatistics.member_id).in_(member_ids))
+        sa.select(statistics.member_id, *(statistics[name] for name in _STATISTICS), *(held[name] for name in _HELD))
+        .outerjoin(_TIER, held.member_id == statistics.member_id)
+        .where(statistics.program_id == program.id, among(session, statistics.member_id, member_ids))
     )
     if "tenure_days" in table.asks:
-        statement = statement.join(Member, col(Member.id) == col(MemberStatistics.member_id))
-        statement = statement.add_columns(col(Member.joined_at))
-    rows = session.execute(statement).mappings()
+        statement = statement.join(_MEMBER, member.id == statistics.member_id).add_columns(member.joined_at)
+    session.flush()
+    rows = session.connection().execute(statement).mappings()
     found = {row["member_id"]: Standing(**{name: row[name] for name in row if name != "member_id"}) for row in rows}
     counted = window_counts(session, table, found, table.today(now))
     if not counted:
