@@ -11,11 +11,15 @@ import sqlalchemy as sa
 import zxingcpp
 from flask.testing import FlaskClient
 
+from tests.factories import program_file
 from tests.web.conftest import Cast
 from tests.web.helpers import StoppedClock, text_of
 from wallet_server.context import ServerContext
-from wallet_server.db import transaction
+from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.members.services import Enrolled
+from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.queries import load_program
+from wallet_server.programs.services import apply_program
 from wallet_server.purchases.commands import LineInput, RecordPurchase
 from wallet_server.purchases.services import record_purchase
 from wallet_server.web.member.pages import platform
@@ -161,3 +165,47 @@ def test_codes_can_be_scanned(content: str) -> None:
     image = numpy.kron(numpy.array(rows, dtype=numpy.uint8), numpy.ones((scale, scale), dtype=numpy.uint8))
     [found] = zxingcpp.read_barcodes(image)
     assert found.text == content
+
+
+def test_a_purchase_says_why_it_earned_its_points(
+    client: FlaskClient, server: ServerContext, cast: Cast, member: Enrolled, clock: StoppedClock, address: str
+) -> None:
+    """In plain words; without what staff know about others and about costs."""
+    rules = [
+        {"name": "Coffee", "family": "product", "when": {"skus": ["cappuccino"]}, "earn": {"multiply": 2}},
+        {"name": "Happy hour", "family": "behavior", "when": {"time": {"from": "03:00", "to": "03:01"}},
+         "earn": {"multiply": 5}},
+        {"name": "Card of Petar", "family": "customer", "when": {"members": ["9999"]}, "earn": {"multiply": 9}},
+        {"name": "Ana our friend", "family": "customer", "when": {"members": [member.card_number]},
+         "earn": {"multiply": 3}},
+        {"name": "Sleepers", "family": "customer", "when": {"tiers": ["silver"], "segments": ["quiet"]},
+         "earn": {"multiply": 4}},
+        {"name": "Margin", "family": "product", "when": {"margin_percent": {"from": 10}}, "earn": {"fixed_points": 1}},
+        {"name": "New Year secret", "family": "behavior", "starts_at": "2027-01-01T00:00:00", "earn": {"multiply": 2}},
+    ]  # fmt: skip
+    catalog = program_file()["catalog"]
+    cappuccino = {**catalog["products"][0], "cost_minor": 9000}
+    file = program_file(
+        rules=rules,
+        segments=[{"code": "quiet", "name": "Quiet ones", "when": {}}],
+        catalog={**catalog, "products": [cappuccino, *catalog["products"][1:]]},
+    )
+    with transaction(server.engine, ALL_PROGRAMS) as session:
+        apply_program(session, ProgramFile.model_validate(file), now=clock.now(), actor="cli")
+    with transaction(server.engine, cast.cafe.id) as session:
+        program = load_program(session, program_id=cast.cafe.id)
+        lines = (LineInput("cappuccino", None, 2000, 30000), LineInput("burger", None, 1000, 45000))
+        receipt = RecordPurchase("R-1", member.card_number, "A", clock.now(), lines)
+        record_purchase(session, program, receipt, now=clock.now(), source="till", recorded_by="key:1")
+    text = " ".join(text_of(client.get(address)).split())
+    assert "Why?" in text
+    assert "Cappuccino × 2 Coffee: points × 2 (product Cappuccino)." in text
+    assert "Just for you: points × 3." in text
+    assert "Happy hour did not apply: bought at" in text
+    for secret in ("Petar", "9999", "Ana our friend", "Sleepers", "Quiet ones", "margin", "New Year", "may pay"):
+        assert secret not in text, secret
+
+
+def test_a_place_in_the_history_may_be_any_number(client: FlaskClient, address: str) -> None:
+    for before in ("0", "-1", "x", "9" * 30):
+        assert client.get(address, query_string={"before": before}).status_code == 200

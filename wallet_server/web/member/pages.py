@@ -22,6 +22,8 @@ from wallet_server.web.security import limit_rate, permission
 from wallet_server.web.traces import Reasons, reasons_for_member
 
 ENTRIES_PER_PAGE: Final = 20
+SEQUENCE_MAX: Final = 2**63 - 1
+"""What databases take for a number."""
 # A wrong token cannot be guessed (128 bits); the limit keeps guessing from costing us anything.
 VISITS_BY_ADDRESS: Final = "300/minute"
 
@@ -46,6 +48,8 @@ class MemberPage:
 @permission("address")
 def home(token: str) -> Response:
     before = request.args.get("before", type=int)
+    if before is not None:
+        before = max(0, min(before, SEQUENCE_MAX))
     shown = _read(token, before)
     return _answer("member/home.html", shown, block="history")
 
