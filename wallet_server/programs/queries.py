@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
-from wallet_server.db import ALL_PROGRAMS
+from wallet_server.db import ALL_PROGRAMS, among
 from wallet_server.errors import NotFoundError
 from wallet_server.programs.definition import OutletRef, ProgramDefinition
 from wallet_server.programs.file import OutletSection, ProgramFile
@@ -205,9 +205,13 @@ def list_programs(session: Session) -> Sequence[Program]:
 def categories_of_skus(session: Session, skus: Collection[str]) -> dict[str, str | None]:
     """The category of each product that the catalog knows; other skus are missing in the answer."""
     found: dict[str, str | None] = {}
+    table, scope = _table(Product).c, session.info.get("scope")
+    assert scope is not None, "no program was named"
     for part in parts(skus):
-        rows = session.exec(select(Product.sku, Product.category_code).where(col(Product.sku).in_(part)))
-        found.update(dict(rows.all()))
+        statement = sa.select(table.sku, table.category_code).where(among(session, table.sku, part))
+        if scope is not ALL_PROGRAMS:
+            statement = statement.where(table.program_id == scope)
+        found.update((sku, category) for sku, category in session.connection().execute(statement))
     return found
 
 
