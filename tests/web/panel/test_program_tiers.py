@@ -84,7 +84,7 @@ def test_a_draft_shows_who_would_move_and_changes_nothing(
     assert fragment.status_code == 200
     assert "<form" not in fragment.get_data(as_text=True)
     assert "Up at once 0 Down after grace 1 Stay 2" in text
-    assert "Silver to Member 1 Boris" in text
+    assert "Silver becomes Member 1 Boris" in text
     whole = submit(manager, SILVER, draft)  # the button, without JavaScript
     assert "<html" in whole.get_data(as_text=True)
     assert 'value="11"' in whole.get_data(as_text=True)
@@ -234,7 +234,7 @@ def test_a_level_is_removed_after_a_look_at_who_leaves_it(
     manager: FlaskClient, server: ServerContext, people: None
 ) -> None:
     page = manager.get(f"{SILVER}/remove")
-    assert "Silver to Member 2" in words(page)
+    assert "Silver becomes Member 2" in words(page)
     assert submit(manager, f"{SILVER}/remove", {"version": "1000"}).status_code == 409
     assert submit(manager, f"{SILVER}/remove", version(server)).status_code == 303
     assert newest(server).level("silver") is None

@@ -79,13 +79,13 @@ class LevelForm:
 
     def level(self, program: ProgramDefinition, old: TierLevel | None, *, first: bool) -> TierLevel:
         """The level that the form means; ``old`` is the one that is edited. Raises as :meth:`reach`."""
-        if not re.fullmatch(CODE_PATTERN, self.code):
-            raise _refused("code", "is letters, figures, dots and dashes")
         names = {language: text for language, text in self.names.items() if text}
         # Texts in languages that the program has no longer stay as they are.
         kept = {} if old is None else {key: text for key, text in old.name.items() if key not in self.names}
         if not names or any(len(text) > NAME_LENGTH_MAX for text in names.values()):
             raise _refused("name", "needs a name")
+        if not re.fullmatch(CODE_PATTERN, self.code):
+            raise _refused("code", "is letters, figures, dots and dashes")
         if self.color and not re.fullmatch(COLOR_PATTERN, self.color):
             raise _refused("color", "is no colour")
         reach: Reach | None = None
