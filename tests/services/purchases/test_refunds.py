@@ -328,6 +328,9 @@ def test_a_used_voucher_is_kept_and_its_round_with_it(engine: Engine) -> None:
     refund = shop.refund(done.purchase_id, "R-1", (1, 11_000))
     assert refund.vouchers_kept == (codes[2],)
     assert set(refund.vouchers_withdrawn) == set(codes[:2])
+    origins = {voucher.code: voucher.origin for voucher in rows(shop, Voucher)}
+    assert origins[codes[2]] == "challenge:burgers:all:1"
+    assert origins[codes[0]].startswith("withdrawn:")
     [burgers] = [state for state in refund.challenges if state.code == "burgers"]
     assert burgers.completions == 1
     assert_sound(shop)
