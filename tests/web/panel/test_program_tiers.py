@@ -92,6 +92,18 @@ def test_a_draft_shows_who_would_move_and_changes_nothing(
     assert newest(server).version == before
 
 
+def test_while_typing_some_are_looked_at_and_on_demand_all(
+    manager: FlaskClient, server: ServerContext, people: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wallet_server.web.panel.program_tiers.TYPED_MAX", 2)
+    draft = {"action": "preview", "name_en": "Silver", "purchases": "11", "match": "any", **version(server)}
+    some = words(submit(manager, SILVER, draft, headers=HTMX))
+    assert "Of the newest 2 members. Look at all" in some
+    everybody = words(submit(manager, SILVER, draft))
+    assert "Up at once 0 Down after grace 1 Stay 2" in everybody
+    assert "Look at all" not in everybody
+
+
 def test_a_draft_that_cannot_be_yet_says_why(manager: FlaskClient, server: ServerContext) -> None:
     draft = {**LEVEL, "action": "preview", "grace_days": "many", "purchases": "3", **version(server)}
     assert "Days of grace are a whole number from 0 to 366." in words(

@@ -37,10 +37,12 @@ from wallet_server.web.panel.program_tier_form import (
     without,
 )
 from wallet_server.web.panel.rendering import panel_page
-from wallet_server.web.rendering import reader, see_other
+from wallet_server.web.rendering import reader, see_other, wants_fragment
 
-PREVIEWED_MAX: Final = 20_000
-"""How many members the page looks at while somebody types."""
+TYPED_MAX: Final = 5_000
+"""How many members are looked at while somebody types; with a window of time each costs its receipts."""
+PREVIEWED_MAX: Final = 30_000
+"""How many members a whole page looks at: somebody asked for it and waits."""
 REFUSALS: Final = {
     "code": gettext_noop("A code is letters, figures, dots and dashes, at most 63."),
     "code_taken": gettext_noop("Another level has this code."),
@@ -290,7 +292,7 @@ def _editor(
     """A page with the preview of a draft beside it; one that cannot be yet says why instead."""
     moves, draft_error = None, ""
     try:
-        moves = _moves(desk.program, table())
+        moves = _moves(desk.program, table(), TYPED_MAX if block and wants_fragment() else PREVIEWED_MAX)
     except DomainError as error:
         draft_error = _sentence_of(error, reader())
     field = str(refused.extra.get("field", "")) if refused else ""
@@ -300,6 +302,7 @@ def _editor(
         block=block,
         http_status=refused.status if refused else 200,
         moves=moves,
+        can_look_further=moves is not None and not moves.found.whole and moves.found.members < PREVIEWED_MAX,
         draft_error=draft_error,
         error=_sentence_of(refused, reader()) if refused else "",
         error_field=FIELD_OF.get(field, field),
@@ -307,10 +310,10 @@ def _editor(
     )
 
 
-def _moves(program: ProgramDefinition, tiers: Tiers) -> Moves:
+def _moves(program: ProgramDefinition, tiers: Tiers, limit: int) -> Moves:
     context = server()
     with reading(context.engine, program.id) as session:
-        found = preview(session, program, tiers, context.clock.now(), limit=PREVIEWED_MAX)
+        found = preview(session, program, tiers, context.clock.now(), limit=limit)
         people = members_by_id(session, {member_id for move in found.moves for member_id in move.examples})
     names: dict[str, LocalizedText | str] = {level.code: level.name for level in program.file.tiers.levels}
     names |= {level.code: level.name for level in tiers.levels}
