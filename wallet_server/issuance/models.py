@@ -91,3 +91,27 @@ class GoogleCallback(SQLModel, table=True):
 
     nonce: str = Field(max_length=200, primary_key=True)
     received_at: datetime = Field(sa_type=UTCDateTime)
+
+
+class WalletKey(SQLModel, table=True):
+    """A private key that a wallet's company knows us by, sealed under ``WALLET_SECRET_KEY``.
+
+    Of Apple's kind there are several a program over the years: one with a certificate for each year, and one
+    whose request is on its way. Without a program it is the one of all programs that have none of their own.
+    """
+
+    __tablename__ = "wallet_key"
+    __table_args__ = (sa.CheckConstraint("kind IN ('apple', 'google')", name="kind_known"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    program_id: UUID | None = Field(default=None, foreign_key="program.id", index=True)
+    kind: str = Field(max_length=8)
+    fingerprint: str = Field(max_length=64, unique=True, description="SHA-256 of the public key, in hex.")
+    sealed: bytes = Field(sa_type=sa.LargeBinary, description="Apple: PKCS #8; Google: the key file. Encrypted.")
+    identity: str = Field(default="", max_length=200, description="Pass type id, or Google's issuer id.")
+    team_id: str = Field(default="", max_length=32)
+    certificate: bytes | None = Field(default=None, sa_type=sa.LargeBinary, description="DER; none: only asked for.")
+    intermediate: bytes | None = Field(default=None, sa_type=sa.LargeBinary, description="DER.")
+    not_after: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    created_at: datetime = Field(sa_type=UTCDateTime)
+    imported_at: datetime | None = Field(default=None, sa_type=UTCDateTime)

@@ -245,6 +245,28 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_staff_session_staff_id"), ["staff_id"], unique=False)
 
     op.create_table(
+        "wallet_key",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("program_id", sa.Uuid(), nullable=True),
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("identity", sa.String(length=200), nullable=False),
+        sa.Column("team_id", sa.String(length=32), nullable=False),
+        sa.Column("certificate", sa.LargeBinary(), nullable=True),
+        sa.Column("intermediate", sa.LargeBinary(), nullable=True),
+        sa.Column("not_after", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("imported_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("kind IN ('apple', 'google')", name=op.f("ck_wallet_key_kind_known")),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_wallet_key_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wallet_key")),
+        sa.UniqueConstraint("fingerprint", name=op.f("uq_wallet_key_fingerprint")),
+    )
+    with op.batch_alter_table("wallet_key", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_wallet_key_program_id"), ["program_id"], unique=False)
+
+    op.create_table(
         "webhook",
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1354,6 +1376,10 @@ def downgrade() -> None:
     op.drop_table("api_key")
     op.drop_table("zeroing")
     op.drop_table("webhook")
+    with op.batch_alter_table("wallet_key", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_wallet_key_program_id"))
+
+    op.drop_table("wallet_key")
     with op.batch_alter_table("staff_session", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_staff_session_staff_id"))
 
