@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from wallet_server.db import new_id
@@ -167,15 +168,22 @@ def adjustments(
     state: str | None = None,
     member_id: UUID | None = None,
     limit: int = 50,
+    offset: int = 0,
 ) -> list[Adjustment]:
-    """Adjustments, the newest first: of one state or one member, at most 200."""
+    """Adjustments, the newest first: of one state or one member, at most 200 after the first ``offset``."""
     statement = select(Adjustment).where(Adjustment.program_id == program.id)
     if state is not None:
         statement = statement.where(Adjustment.state == state)
     if member_id is not None:
         statement = statement.where(Adjustment.member_id == member_id)
     newest_first = statement.order_by(col(Adjustment.requested_at).desc(), col(Adjustment.id).desc())
-    return list(session.exec(newest_first.limit(max(1, min(limit, PAGE_SIZE_MAX)))))
+    return list(session.exec(newest_first.limit(max(1, min(limit, PAGE_SIZE_MAX))).offset(max(0, offset))))
+
+
+def waiting_count(session: Session, program: ProgramDefinition, *, most: int = 100) -> int:
+    """How many adjustments wait for a second person; counted up to ``most``."""
+    waiting = select(Adjustment.id).where(Adjustment.program_id == program.id, Adjustment.state == "waiting")
+    return session.execute(sa.select(sa.func.count()).select_from(waiting.limit(most).subquery())).scalar_one()
 
 
 def _check(command: Adjust) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from wallet_server.db import ALL_PROGRAMS, among
-from wallet_server.ledger.models import Entry, Lot, MemberBalance, Posting
+from wallet_server.ledger.models import Entry, Hold, Lot, MemberBalance, Posting
 from wallet_server.ledger.postings import Balance
 from wallet_server.programs.points import PointsSettings
 
@@ -156,3 +156,14 @@ def lots_of_member(session: Session, member_id: UUID, *, limit: int = PAGE_SIZE_
         )
         for lot, posting in session.exec(statement)
     ]
+
+
+def open_holds(session: Session, member_id: UUID, now: datetime, *, limit: int = PAGE_SIZE_MAX) -> list[Hold]:
+    """A member's points that are set aside now, the one that ends first in front; at most 200."""
+    statement = (
+        select(Hold)
+        .where(Hold.member_id == member_id, Hold.state == "open", col(Hold.expires_at) > now)
+        .order_by(col(Hold.expires_at), col(Hold.id))
+        .limit(max(1, min(limit, PAGE_SIZE_MAX)))
+    )
+    return list(session.exec(statement))

@@ -10,7 +10,7 @@ from wallet_server.i18n import Translator, gettext_noop
 from wallet_server.ledger.expiry import EXPIRED
 from wallet_server.ledger.holds import CAPTURED, FREED, HELD
 from wallet_server.ledger.postings import DEBT_PAID
-from wallet_server.ledger.queries import EntryRow
+from wallet_server.ledger.queries import EntryRow, LotRow
 from wallet_server.programs.file import Challenge
 
 ACCOUNTS: Final = {
@@ -73,7 +73,7 @@ _FIXED_REASONS: Final = {
 """Reasons of the ledger itself; a zeroing's is the name of its rule, which the owner wrote."""
 
 
-def entry_reason(entry: EntryRow, t: Translator) -> str:
+def entry_reason(entry: EntryRow | LotRow, t: Translator) -> str:
     """Why the points moved: our own sentences translated, what people wrote as they wrote it."""
     receipt = _RECEIPT.fullmatch(entry.reason)
     if receipt:

@@ -9,10 +9,12 @@ from flask import Flask
 
 from wallet_server.web.panel import (
     account,
+    adjustments,
     audit,
     campaigns,
     enrolment,
     insights,
+    member_standing,
     members,
     program_keys,
     program_partners,
@@ -22,6 +24,7 @@ from wallet_server.web.panel import (
     program_versions,
     program_webhooks,
     purchases,
+    refunds,
     segments,
     vouchers,
 )
@@ -30,8 +33,11 @@ from wallet_server.web.panel.blueprint import blueprint
 MODULES = (
     account,
     members,
+    member_standing,
+    adjustments,
     enrolment,
     purchases,
+    refunds,
     vouchers,
     segments,
     campaigns,

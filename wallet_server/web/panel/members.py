@@ -10,13 +10,17 @@ from uuid import UUID
 from flask import Response, request, url_for
 from sqlmodel import Session
 
-from wallet_server.db import reading
+from wallet_server.db import new_id, reading
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.queries import pass_of_member
+from wallet_server.ledger.adjustments import adjustments
+from wallet_server.ledger.expiry import last_day
 from wallet_server.ledger.postings import Balance
-from wallet_server.ledger.queries import balances, entries
+from wallet_server.ledger.queries import balances, entries, lots_of_member, open_holds, shown
+from wallet_server.members.coefficients import coefficients_of_members
 from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members, member_by_id, search
+from wallet_server.members.tags import tags_of_member
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.tiers import TierLevel
 from wallet_server.tiers.queries import tiers
@@ -31,6 +35,7 @@ from wallet_server.web.rendering import see_other
 
 MEMBERS_PER_PAGE: Final = 50
 ENTRIES_PER_PAGE: Final = 25
+LOTS_SHOWN: Final = 30
 SEARCH_LENGTH_MAX: Final = 120
 WALLETS: Final = ("apple", "google")
 
@@ -43,6 +48,30 @@ class MemberRow:
     card: Card | None
     level: TierLevel | None
     balance: Balance
+
+
+@dataclass(frozen=True)
+class AdjustForm:
+    """Points to give or take, as typed; ``key`` makes a form that is sent twice count once."""
+
+    key: str
+    way: str = "give"
+    points: str = ""
+    reason: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class StandingForm:
+    """Tags and a percent of a member's own, as typed; ``error`` is about the part that ``wrong`` names."""
+
+    tags: str
+    percent: str = ""
+    outlet: str = ""
+    last_day: str = ""
+    redeem_percent: str = ""
+    wrong: str = ""
+    error: str = ""
 
 
 @blueprint.get("/programs/<slug>/")
@@ -87,6 +116,18 @@ def _rows(session: Session, program: ProgramDefinition, found: Sequence[Member])
 @blueprint.get("/programs/<slug>/members/<uuid:member_id>")
 @allowed("cashier")
 def member(desk: Desk, member_id: UUID) -> Response:
+    return member_page(desk, member_id)
+
+
+def member_page(
+    desk: Desk,
+    member_id: UUID,
+    *,
+    adjust_form: AdjustForm | None = None,
+    standing_form: StandingForm | None = None,
+    http_status: int = 200,
+) -> Response:
+    """Everything about one member; a form that was refused comes back with what was typed."""
     context = server()
     now = context.clock.now()
     before = request.args.get("before", type=int)
@@ -95,17 +136,36 @@ def member(desk: Desk, member_id: UUID) -> Response:
         membership = read_membership(session, desk.program, person, now)
         rows = entries(session, member_id, before_sequence=before, limit=ENTRIES_PER_PAGE + 1)
         passes = read_passes(session, member_id)
+        lots = lots_of_member(session, member_id, limit=LOTS_SHOWN + 1)
+        holds = open_holds(session, member_id, now)
+        asked = adjustments(session, desk.program, state="waiting", member_id=member_id)
+        tags = tags_of_member(session, member_id)
+        coefficients = coefficients_of_members(session, [member_id]).get(member_id, ())
     page_url = context.settings.public_url + url_for(
         "member.home", token=context.mint.page_token(person.id, person.token_generation)
     )
+    limit: int = getattr(desk.program.points.adjustments, desk.role)
     return panel_page(
         desk,
         "panel/member.html",
+        block="history",
+        http_status=http_status,
         membership=membership,
+        shown_points=shown(membership.balance, desk.program.points),
         vouchers=membership.open_vouchers(now),
         entries=rows[:ENTRIES_PER_PAGE],
         more_before=rows[ENTRIES_PER_PAGE - 1].sequence if len(rows) > ENTRIES_PER_PAGE else None,
         is_first_page=before is None,
+        lots=lots[:LOTS_SHOWN],
+        more_lots=len(lots) > LOTS_SHOWN,
+        last_day=last_day,
+        holds=holds,
+        asked=asked,
+        adjust_form=adjust_form or AdjustForm(new_id().hex),
+        adjust_limit=limit,
+        standing_form=standing_form or StandingForm(", ".join(tags)),
+        tags=tags,
+        coefficients=[one for one in coefficients if one.ends_at is None or one.ends_at > now],
         passes=passes,
         page_url=page_url,
         links=wallet_links(person),
@@ -123,7 +183,13 @@ def member_live(desk: Desk, member_id: UUID) -> Response:
         person = member_by_id(session, member_id)
         membership = read_membership(session, desk.program, person, context.clock.now())
         passes = read_passes(session, member_id)
-    return panel_page(desk, "panel/_live.html", membership=membership, passes=passes)
+    return panel_page(
+        desk,
+        "panel/_live.html",
+        membership=membership,
+        shown_points=shown(membership.balance, desk.program.points),
+        passes=passes,
+    )
 
 
 def read_passes(session: Session, member_id: UUID) -> list[IssuedPass]:

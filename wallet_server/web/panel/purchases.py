@@ -20,8 +20,14 @@ from wallet_server.ledger.queries import balance
 from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members, member_by_id
 from wallet_server.programs.models import Product
-from wallet_server.programs.queries import product_names, products
-from wallet_server.purchases.queries import lines_of_purchase, purchase_by_id, trace_of_purchase
+from wallet_server.programs.queries import category_names, product_names, products
+from wallet_server.purchases.queries import (
+    lines_of_purchase,
+    lines_of_refunds,
+    purchase_by_id,
+    refunds_of_purchase,
+    trace_of_purchase,
+)
 from wallet_server.purchases.services import Quoted, quote_purchase, record_purchase
 from wallet_server.rewards.wins import grouped
 from wallet_server.rules.telling import Told, steps_of
@@ -120,15 +126,23 @@ def purchase(desk: Desk, purchase_id: UUID) -> Response:
         found = purchase_by_id(session, purchase_id)
         lines = lines_of_purchase(session, purchase_id)
         trace = trace_of_purchase(session, purchase_id)
+        refunds = refunds_of_purchase(session, purchase_id)
+        refund_lines = lines_of_refunds(session, [refund.id for refund in refunds])
         person = member_by_id(session, found.member_id)
         told = told_to_staff(session, steps_of(trace.trace if trace else None), reader(), desk.program)
-        names = Names(product_names(session, {line.sku for line in lines if line.sku}))
+        names = Names(
+            product_names(session, {line.sku for line in lines if line.sku}),
+            category_names(session, {line.category for line in lines if line.category}),
+        )
     return panel_page(
         desk,
         "panel/purchase.html",
         purchase=found,
         lines=lines,
+        refunds=refunds,
+        refund_lines=refund_lines,
         told=told,
+        names=names,
         line_names={line.line: line_title(line.sku, 1000, names, reader()) for line in lines},
         line_titles={line.line: line_title(line.sku, line.quantity_thousandths, names, reader()) for line in lines},
         member=person,

@@ -9,13 +9,14 @@ from flask import Response, request, url_for
 
 from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.i18n import gettext_noop
+from wallet_server.ledger.adjustments import waiting_count
 from wallet_server.programs.queries import load_program
 from wallet_server.staff.roles import Role
 from wallet_server.web.context import server
 from wallet_server.web.panel.desk import Desk
 from wallet_server.web.panel.program_tabs import shown_tabs
 from wallet_server.web.public.pages import brand_url
-from wallet_server.web.rendering import language, page
+from wallet_server.web.rendering import language, page, wants_fragment
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,13 @@ NAVIGATION: Final = (
     NavigationItem(gettext_noop("Vouchers"), "gift", "panel.vouchers", "panel.voucher", "cashier"),
     NavigationItem(gettext_noop("Segments"), "filter", "panel.segments", "panel.segment", "manager"),
     NavigationItem(gettext_noop("Campaigns"), "send", "panel.campaigns", "panel.campaign", "manager"),
+    NavigationItem(gettext_noop("Adjustments"), "coins", "panel.adjustments", "panel.adjustment", "manager"),
     NavigationItem(gettext_noop("Program"), "adjustments", "panel.program_rules", "panel.program_", "manager"),
     NavigationItem(gettext_noop("Numbers"), "chart-line", "panel.insights", "panel.insights", "manager"),
     NavigationItem(gettext_noop("Audit log"), "clipboard-list", "panel.audit", "panel.audit", "owner"),
 )
+
+WAITS: Final = "panel.adjustments"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Place:
     url: str
     icon: str
     here: bool
+    waiting: int = 0
+    """How many things wait there for somebody."""
 
 
 def panel_page(
@@ -72,10 +78,23 @@ def panel_page(
 def _navigation(desk: Desk) -> list[Place]:
     endpoint = request.endpoint or ""
     return [
-        Place(item.label, url_for(item.endpoint, slug=desk.program.slug), item.icon, endpoint.startswith(item.section))
+        Place(
+            item.label,
+            url_for(item.endpoint, slug=desk.program.slug),
+            item.icon,
+            endpoint.startswith(item.section),
+            waiting=_waiting(desk) if item.endpoint == WAITS else 0,
+        )
         for item in NAVIGATION
         if desk.may(item.needed)
     ]
+
+
+def _waiting(desk: Desk) -> int:
+    if wants_fragment():  # a fragment has no navigation
+        return 0
+    with reading(server().engine, desk.program.id) as session:
+        return waiting_count(session, desk.program)
 
 
 def _programs(desk: Desk) -> list[Place]:
