@@ -1,5 +1,8 @@
 """What one card says, in words that are the same for Apple Wallet and Google Wallet.
 
+`PassContent` is a loyalty card, the house's door to both wallets; what only Apple knows (other kinds of passes,
+tickets) is in `passes.apple.model`, which uses the same fields, colours, places and pictures.
+
 Everything here is a frozen value. A `PassContent` can be built from anything (rows, a test, a preview)
 and given to `passes.apple.pass_json` or `passes.google.objects`; each of them checks the content against
 the rules of its wallet and raises `PassContentError`, which names the field and the broken rule.
@@ -13,6 +16,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from passes.apple.semantics import Semantics
 
 FieldValue = str | int | float | datetime
 """Shown by the phone in the reader's own format; a `datetime` must be aware."""
@@ -45,6 +52,12 @@ class PassField:
     dates; styles are ``none short medium long full``, number styles ``decimal percent scientific
     spell_out``. `attributed_value` is the value with ``<a href>`` links, for the back only.
 
+    `alignment` (``left center right natural``) is for the front except the primary fields. `detectors` names what
+    the phone makes a link of in a text on the back (``phone link address calendar``): None is all of them, an
+    empty tuple none. A date is shown in the zone of the phone, or with `ignores_time_zone` in its own; with
+    `is_relative` as "in 2 hours". `row` (0 or 1) is for auxiliary fields of event tickets. `semantics` tells the
+    phone what the value means.
+
     Source: developer.apple.com/documentation/walletpasses/passfieldcontent
     """
 
@@ -60,23 +73,36 @@ class PassField:
     attributed_value: str | None = None
     link: str | None = None
     """An https address that this field stands for; Google shows it as a link, Apple as a link on the back."""
+    detectors: tuple[str, ...] | None = None
+    ignores_time_zone: bool = False
+    is_relative: bool = False
+    row: int | None = None
+    semantics: Semantics | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Colors:
-    """Colours as ``#RRGGBB``. All three are always sent: some readers need every one."""
+    """Colours as ``#RRGGBB``. The first three are always sent: some readers need every one.
+
+    `strip` is behind the strip picture's place where there is no picture.
+
+    Source: developer.apple.com/documentation/walletpasses/pass (backgroundColor, foregroundColor, labelColor,
+    stripColor)
+    """
 
     background: str
     foreground: str
     label: str
+    strip: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in (
             ("background", self.background),
             ("foreground", self.foreground),
             ("label", self.label),
+            ("strip", self.strip),
         ):
-            if not HEX_COLOR.fullmatch(value):
+            if value is not None and not HEX_COLOR.fullmatch(value):
                 raise PassContentError(f"colors.{name}", f"a colour is written #RRGGBB, not {value!r}")
 
 
@@ -85,13 +111,17 @@ class CardCode:
     """The card's number and the code that tills scan.
 
     `message` is what the QR says (by default the number); `caption` is the line below it, which a cashier
-    can type when the scanner fails.
+    can type when the scanner fails. `formats` are tried in this order: ``qr pdf417 aztec code128``, and since
+    iOS 27 ``code39 codabar ean13 i2of5``, which need one of the first four behind them for older phones.
+
+    Source: developer.apple.com/documentation/walletpasses/pass/barcodes
     """
 
     number: str
     message: str = ""
     caption: str = ""
     label: str = "Card"
+    formats: tuple[str, ...] = ("qr",)
 
     @property
     def scanned(self) -> str:
@@ -100,12 +130,56 @@ class CardCode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A spot (degrees) near which the pass suggests itself on the lock screen with `relevant_text`."""
+    """A spot (degrees, metres) near which the pass suggests itself on the lock screen with `relevant_text`.
+
+    Source: developer.apple.com/documentation/walletpasses/pass/locations
+    """
 
     latitude: float
     longitude: float
     relevant_text: str | None = None
     altitude: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beacon:
+    """A Bluetooth beacon beside which the pass suggests itself; without `major` and `minor` any of its family.
+
+    Source: developer.apple.com/documentation/walletpasses/pass/beacons
+    """
+
+    proximity_uuid: str
+    major: int | None = None
+    minor: int | None = None
+    relevant_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nfc:
+    """What the phone tells a contactless reader: at most 64 bytes, encrypted for the reader's key.
+
+    `public_key` is the Base64 text of a SubjectPublicKeyInfo with a P-256 key. It works with Apple's NFC entitlement
+    and a "Pass Type ID with NFC" certificate only.
+
+    Source: developer.apple.com/documentation/walletpasses/pass/nfc
+    """
+
+    message: str
+    public_key: str
+    requires_authentication: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturedAction:
+    """A button below the pass (iOS 27): an address, or for the kind ``place`` Apple's identifier of a place.
+
+    Source: developer.apple.com/documentation/walletpasses/pass (featuredActions)
+    """
+
+    identifier: str
+    kind: str
+    url: str | None = None
+    place_identifier: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +198,7 @@ class StampCard:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG with the sums that every bundle needs, computed once: a picture is shared by many passes."""
+    """A file (a PNG) with the sums that every bundle needs, computed once: a picture is shared by many passes."""
 
     data: bytes = field(repr=False)
     sha1: str
@@ -133,6 +207,9 @@ class Picture:
     @classmethod
     def of(cls, data: bytes) -> Picture:
         return cls(data, hashlib.sha1(data, usedforsecurity=False).hexdigest(), zlib.crc32(data))
+
+    def __hash__(self) -> int:
+        return self.crc32  # pictures are looked up for every pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,20 +222,49 @@ class Scaled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PassImages:
-    """The pictures of a store card. The icon is required by iOS; the strip lies behind nothing here."""
+class LocalImages:
+    """Pictures in one language. A slot that is filled here stays empty in the pass's own `PassImages`.
 
-    icon: Scaled
+    Source: developer.apple.com/documentation/walletpasses/creating-the-source-for-a-pass (localisation, images)
+    """
+
     logo: Scaled | None = None
     strip: Scaled | None = None
+    thumbnail: Scaled | None = None
+    background: Scaled | None = None
+    footer: Scaled | None = None
+    artwork: Scaled | None = None
+    primary_logo: Scaled | None = None
+    secondary_logo: Scaled | None = None
+
+    def slots(self) -> Iterator[tuple[str, Scaled]]:
+        """Yield (slot, its pictures), e.g. ``("primaryLogo", …)``."""
+        for name, slot in _SLOTS:
+            scaled = getattr(self, name, None)
+            if scaled is not None:
+                yield slot, scaled
 
     def files(self) -> Iterator[tuple[str, Picture]]:
         """Yield (name in the bundle, picture), e.g. ``("icon@2x.png", …)``."""
-        for name, scaled in (("icon", self.icon), ("logo", self.logo), ("strip", self.strip)):
-            if scaled is not None:
-                yield f"{name}.png", scaled.x1
-                yield f"{name}@2x.png", scaled.x2
-                yield f"{name}@3x.png", scaled.x3
+        for slot, scaled in self.slots():
+            yield f"{slot}.png", scaled.x1
+            yield f"{slot}@2x.png", scaled.x2
+            yield f"{slot}@3x.png", scaled.x3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassImages(LocalImages):
+    """The pictures of a pass. iOS refuses a pass without an icon. A store card shows logo and strip."""
+
+    icon: Scaled
+
+
+_SLOTS = (
+    ("icon", "icon"),
+    *((name, name) for name in ("logo", "strip", "thumbnail", "background", "footer", "artwork")),
+    ("primary_logo", "primaryLogo"),
+    ("secondary_logo", "secondaryLogo"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +279,9 @@ class PassContent:
 
     `translations` is language -> literal text -> translated text, for every text above (labels, values,
     change messages, names). A text that is not translated is shown as it stands.
+
+    `localized_images` is language -> pictures that differ in it. `store_identifiers` are apps in Apple's store that
+    belong to the card, `app_launch_url` is handed to the installed one. Google has no use for these and the beacons.
 
     `update_url` (https, without ``/v1`` and without a slash at the end) and `authentication_token` (at least
     16 characters) come together or not at all.
@@ -200,6 +309,14 @@ class PassContent:
     authentication_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
     voided: bool = False
+    localized_images: Mapping[str, LocalImages] = field(default_factory=dict)
+    beacons: tuple[Beacon, ...] = ()
+    nfc: Nfc | None = None
+    featured_actions: tuple[FeaturedAction, ...] = ()
+    semantics: Semantics | None = None
+    sharing_prohibited: bool = False
+    store_identifiers: tuple[int, ...] = ()
+    app_launch_url: str | None = None
 
 
 def w3c_date(where: str, moment: datetime) -> str:

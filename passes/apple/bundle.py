@@ -10,79 +10,72 @@ Source: developer.apple.com/documentation/walletpasses/building-a-pass (files, m
 
 from __future__ import annotations
 
-import json
-import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
+from zlib import crc32
 
-from passes.apple.pass_json import JsonObject, pass_json
+from passes.apple.localization import Strings, image_files, pass_strings, strings_files, strings_of
+from passes.apple.model import Pass
+from passes.apple.pass_json import pass_text
+from passes.apple.pictures import check_images
 from passes.apple.signing import Signer
-from passes.content import PassContent, PassContentError, PassImages, Picture
+from passes.content import LocalImages, PassContent, PassContentError, PassImages, Picture
 
 MIME_TYPE = "application/vnd.apple.pkpass"
 LAID_OUT_KEPT: Final = 32
 """Sets of pictures whose zip entries are kept: about a third of a megabyte each."""
-LINES_KEPT: Final = 16_384
-"""Lines of `pass.strings` that are kept; most are the same on every pass of a program."""
-_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+STRINGS_KEPT: Final = 256
+"""Sets of translations whose zip entries are kept: about 10 kB each."""
+BUNDLE_BYTES_MAX: Final = 16 * 1024 * 1024
 
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _DOS_TIME, _DOS_DATE = 0, (0 << 9) | (1 << 5) | 1  # 1980-01-01, the zip format's own zero
 _LOCAL_HEADER = struct.Struct("<4sHHHHHLLLHH")
 _CENTRAL_HEADER = struct.Struct("<4sHHHHHHLLLHHHHHLL")
 _END = struct.Struct("<4sHHHHLLH")
-_STRING_ESCAPES = str.maketrans(
-    {
-        "\\": "\\\\",
-        '"': '\\"',
-        "\n": "\\n",
-        "\r": "\\r",
-        "\t": "\\t",
-        # What is left of the control characters would end or confuse old parsers.
-        **{chr(code): f"\\U{code:04x}" for code in (*range(9), 11, 12, *range(14, 32), 127)},
-    }
-)
 
 
-def signed_pass(content: PassContent, signer: Signer, *, now: datetime, allow_http: bool = False) -> bytes:
+def signed_pass(content: PassContent | Pass, signer: Signer, *, now: datetime, allow_http: bool = False) -> bytes:
     """Return the `.pkpass` of `content`, signed at `now`.
 
     Raises `PassContentError` for content that Apple's rules forbid and `CertificateProblem` outside the
     certificate's validity.
     """
-    document = pass_json(content, pass_type_id=signer.pass_type_id, team_id=signer.team_id, allow_http=allow_http)
+    written = pass_text(content, pass_type_id=signer.pass_type_id, team_id=signer.team_id, allow_http=allow_http)
     if content.images is None:
         raise PassContentError("images.icon", "iOS refuses a pass without an icon")
-    files: list[tuple[str, Picture]] = [("pass.json", Picture.of(_to_json(document)))]
-    for language in sorted(content.translations):
-        strings = pass_strings(content.translations[language])
-        if not _LANGUAGE.fullmatch(language):
-            raise PassContentError("translations", f"a language is a tag such as en or sr-Latn, not {language!r}")
-        files.append((f"{language}.lproj/pass.strings", Picture.of(strings)))
-    return bundle(files, signer, now=now, pictures=_pictures_laid_out(content.images))
+    style = content.style.value if isinstance(content, Pass) else "storeCard"
+    localized = tuple(sorted(content.localized_images.items()))
+    pictures = _pictures_laid_out(content.images, localized, style)
+    strings = _strings_laid_out(strings_of(content.translations), len(pictures.entries))
+    return _signed_zip((pictures, strings), [("pass.json", Picture.of(written.encode()))], signer, now)
 
 
-def bundle(
-    files: Iterable[tuple[str, Picture]], signer: Signer, *, now: datetime, pictures: LaidOut | None = None
-) -> bytes:
-    """Return the zip of `pictures` and `files`, their manifest and its signature, in this order."""
-    pictures = pictures or LaidOut.of(())
-    members = list(files)
-    sums = b",".join(filter(None, (pictures.sums, _sums(members))))
-    manifest = b"{" + sums + b"}"
+def bundle(files: Iterable[tuple[str, Picture]], signer: Signer, *, now: datetime) -> bytes:
+    """Return the zip of `files`, their manifest and its signature, in this order."""
+    return _signed_zip((), list(files), signer, now)
+
+
+def _signed_zip(front: tuple[LaidOut, ...], members: list[tuple[str, Picture]], signer: Signer, now: datetime) -> bytes:
+    sums = [part.sums for part in front]
+    sums.append(_sums(members))
+    manifest = b"{%b}" % b",".join(filter(None, sums))
     signature = signer.sign(manifest, now=now)
     members.append(("manifest.json", Picture.of(manifest)))
-    members.append(("signature", Picture.of(signature)))
-    return stored_zip(members, pictures)
+    # Nothing lists the signature's own hash.
+    members.append(("signature", Picture(signature, "", crc32(signature))))
+    made = stored_zip(members, front)
+    if len(made) > BUNDLE_BYTES_MAX:
+        raise PassContentError("images", f"a pass has at most {BUNDLE_BYTES_MAX // 1024 // 1024} MB")
+    return made
 
 
 @dataclass(frozen=True, slots=True)
 class LaidOut:
-    """Members at the front of a zip, laid out once for many passes: only what comes after them differs."""
+    """Neighbours in a zip, laid out once for many passes. `directory` counts on the place that they lie at."""
 
     entries: bytes = field(repr=False)
     directory: bytes = field(repr=False)
@@ -91,54 +84,39 @@ class LaidOut:
     """Their part of the manifest."""
 
     @classmethod
-    def of(cls, members: Iterable[tuple[str, Picture]]) -> LaidOut:
+    def of(cls, members: Iterable[tuple[str, Picture]], *, offset: int = 0) -> LaidOut:
         files = list(members)
-        entries, directory = _entries(files, offset=0)
+        entries, directory = _entries(files, offset=offset)
         return cls(b"".join(entries), b"".join(directory), len(files), _sums(files))
 
 
 @lru_cache(maxsize=LAID_OUT_KEPT)
-def _pictures_laid_out(images: PassImages) -> LaidOut:
-    return LaidOut.of(images.files())
+def _pictures_laid_out(images: PassImages, localized: tuple[tuple[str, LocalImages], ...], style: str) -> LaidOut:
+    """Check the pictures and lay them out."""
+    check_images("images", images, style)
+    for language, pictures in localized:
+        check_images(f"localized_images.{language}", pictures, style)
+    return LaidOut.of(image_files(images, dict(localized)))
 
 
-def _to_json(document: JsonObject) -> bytes:
-    return _JSON.encode(document).encode()
+@lru_cache(maxsize=STRINGS_KEPT)
+def _strings_laid_out(strings: Strings, offset: int) -> LaidOut:
+    return LaidOut.of(strings_files(strings), offset=offset)
 
 
 def _sums(members: Iterable[tuple[str, Picture]]) -> bytes:
-    return ",".join(f'"{name}":"{file.sha1}"' for name, file in members).encode("ascii")
+    return ",".join([f'"{name}":"{file.sha1}"' for name, file in members]).encode("ascii")
 
 
-def pass_strings(translations: Mapping[str, str]) -> bytes:
-    r"""Return a `pass.strings` file: UTF-8 without a byte order mark, one ``"text" = "translation";`` a line.
-
-    Quotes, backslashes, line ends and control characters are escaped; a text cut at an unescaped quote is
-    the classic fault of pass libraries.
-
-    Source: developer.apple.com/documentation/walletpasses/creating-the-source-for-a-pass (localisation).
-    """
-    try:
-        return "".join([_strings_line(text, translations[text]) for text in sorted(translations)]).encode()
-    except UnicodeEncodeError as error:
-        raise PassContentError("translations", "a text holds half a character (a lone surrogate)") from error
-
-
-@lru_cache(maxsize=LINES_KEPT)
-def _strings_line(text: str, translation: str) -> str:
-    return f'"{text.translate(_STRING_ESCAPES)}" = "{translation.translate(_STRING_ESCAPES)}";\n'
-
-
-def stored_zip(members: Iterable[tuple[str, Picture]], front: LaidOut | None = None) -> bytes:
+def stored_zip(members: Iterable[tuple[str, Picture]], front: tuple[LaidOut, ...] = ()) -> bytes:
     """Return a zip of uncompressed members behind `front`. Names are ASCII; sizes stay far below zip64's limits."""
-    front = front or LaidOut.of(())
-    parts, directory = _entries(members, offset=len(front.entries))
-    central = b"".join((front.directory, *directory))
-    offset = len(front.entries) + sum(map(len, parts))
-    count = front.count + len(directory)
-    return b"".join(
-        (front.entries, *parts, central, _END.pack(b"PK\x05\x06", 0, 0, count, count, len(central), offset, 0))
-    )
+    offset = sum([len(part.entries) for part in front])
+    parts, rows = _entries(members, offset=offset)
+    offset += sum(map(len, parts))
+    directory = b"".join((*[part.directory for part in front], *rows))
+    count = len(rows) + sum([part.count for part in front])
+    end = _END.pack(b"PK\x05\x06", 0, 0, count, count, len(directory), offset, 0)
+    return b"".join((*[part.entries for part in front], *parts, directory, end))
 
 
 def _entries(members: Iterable[tuple[str, Picture]], *, offset: int) -> tuple[list[bytes], list[bytes]]:
@@ -153,3 +131,6 @@ def _entries(members: Iterable[tuple[str, Picture]], *, offset: int) -> tuple[li
         parts += (local, encoded, file.data)
         offset += len(local) + len(encoded) + size
     return parts, directory
+
+
+__all__ = ["BUNDLE_BYTES_MAX", "MIME_TYPE", "LaidOut", "bundle", "pass_strings", "signed_pass", "stored_zip"]

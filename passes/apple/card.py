@@ -1,0 +1,89 @@
+"""The house's loyalty card -> a store card of Apple Wallet.
+
+The balance is the header field, because only header fields show while cards lie stacked. Tier and member name
+are secondary, progress is auxiliary as far as the front has room and goes to the back otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from passes.apple.model import Barcode, Pass, PassFields, PassStyle
+from passes.content import PassContent, PassField
+
+FRONT_FIELDS_MAX: Final = 4  # secondary + auxiliary share one row when the code is square
+CARD_KEY: Final = "card_number"
+
+_FIELD_PLACE = re.compile(r"fields\.(\w+)\[(\d+)\](.*)")
+_CODE_PLACE = re.compile(r"barcodes\[(\d+)\](.*)")
+
+
+def pass_of(content: PassContent) -> Pass:
+    """Lay a loyalty card out. What Apple forbids is found when the pass is written."""
+    front = [item for item in (content.tier, content.member) if item is not None]
+    room = FRONT_FIELDS_MAX - len(front)
+    card = content.card
+    number = PassField(key=CARD_KEY, label=card.label, value=card.number)
+    back = (*content.progress[room:], number, *content.back)
+    if content.news is not None:
+        back = (content.news, *back)
+    has_logo = content.images is not None and (
+        content.images.logo is not None or any(local.logo for local in content.localized_images.values())
+    )
+    return Pass(
+        serial_number=content.serial_number,
+        organization_name=content.organization_name,
+        description=content.description,
+        style=PassStyle.STORE_CARD,
+        fields=PassFields(
+            header=(content.points,), secondary=tuple(front), auxiliary=content.progress[:room], back=back
+        ),
+        colors=content.colors,
+        # A voided card has no code: a till must not be able to scan a card that is over.
+        barcodes=()
+        if content.voided
+        else tuple([Barcode(message=card.scanned, format=name, caption=card.caption) for name in card.formats]),
+        images=content.images,
+        localized_images=content.localized_images,
+        translations=content.translations,
+        update_url=content.update_url,
+        authentication_token=content.authentication_token,
+        # The drawn logo is a wordmark: the name beside it would be said twice.
+        logo_text=None if has_logo else content.program_name,
+        expires_at=content.expires_at,
+        voided=content.voided,
+        places=content.places,
+        max_distance_meters=content.max_distance_meters,
+        beacons=content.beacons,
+        nfc=content.nfc,
+        featured_actions=content.featured_actions,
+        semantics=content.semantics,
+        sharing_prohibited=content.sharing_prohibited,
+        store_identifiers=content.store_identifiers,
+        app_launch_url=content.app_launch_url,
+    )
+
+
+def house_name(content: PassContent, where: str) -> str:
+    """Return the name that `PassContent` has for a place in the pass made of it."""
+    if match := _FIELD_PLACE.fullmatch(where):
+        return _field_names(content)[match[1]][int(match[2])] + match[3]
+    if match := _CODE_PLACE.fullmatch(where):
+        return f"card.formats[{match[1]}]" if match[2] == ".format" else f"card{match[2]}"
+    if where == "fields":
+        return "back"
+    return {"logo_text": "program_name", "barcodes": "card.formats"}.get(where, where)
+
+
+def _field_names(content: PassContent) -> dict[str, list[str]]:
+    front = [name for name, item in (("tier", content.tier), ("member", content.member)) if item is not None]
+    room = FRONT_FIELDS_MAX - len(front)
+    progress = [f"progress[{index}]" for index in range(len(content.progress))]
+    news = ["news"] if content.news is not None else []
+    return {
+        "header": ["points"],
+        "secondary": front,
+        "auxiliary": progress[:room],
+        "back": [*news, *progress[room:], "card", *(f"back[{index}]" for index in range(len(content.back)))],
+    }
