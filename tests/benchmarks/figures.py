@@ -1,6 +1,6 @@
 """docs/figures.md, made from docs/figures.json: figures are measured and rendered, never typed.
 
-wallet-server bench imports latency main_job --json > docs/figures.json
+wallet-server bench --json > docs/figures.json
 python -m tests.benchmarks.figures
 """
 
@@ -11,10 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import imports, latency, main_job
+from tests.benchmarks import baskets, engine, imports, latency, ledger, main_job
 
 DOCS = Path(__file__).parents[2] / "docs"
-MODULES = {"imports": imports, "latency": latency, "main_job": main_job}
+MODULES = {
+    "baskets": baskets,
+    "engine": engine,
+    "imports": imports,
+    "latency": latency,
+    "ledger": ledger,
+    "main_job": main_job,
+}
 HEAD = """# Figures
 
 Measured by `wallet-server bench`, on a machine with two shared cores and 24 GiB of memory, with everything

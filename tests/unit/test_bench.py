@@ -48,3 +48,19 @@ def test_an_installed_package_has_no_benchmarks_and_says_so(monkeypatch, tmp_pat
     monkeypatch.setattr(bench_module, "FOLDER", tmp_path / "nowhere")
     with pytest.raises(ConfigurationError, match="in the repository"):
         run("--list")
+
+
+def test_a_size_reaches_the_benchmarks_that_take_it(monkeypatch: pytest.MonkeyPatch):
+    def big(data, *, baskets=1_000):
+        return {"baskets": baskets}
+
+    def plain(data):
+        return {"baskets": 0}
+
+    monkeypatch.setattr(bench_module, "_known", lambda: {"big": big, "plain": plain})
+    found = json.loads(run("--json", "--set", "baskets=7").stdout)
+    assert found == {"big": {"baskets": 7}, "plain": {"baskets": 0}}
+    for wrong in ("basket=7", "baskets", "baskets=-1", "baskets=many", "data=1"):
+        refused = run("--set", wrong)
+        assert (refused.exit_code, "there are baskets" in refused.output) == (2, True)
+    assert "there are none" in run("plain", "--set", "baskets=7").output

@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import click
 
 from wallet_server.errors import ConfigurationError
 
+Measure = Callable[..., Mapping[str, Any]]
+"""Takes a folder that is gone afterwards, and sizes by name."""
 FOLDER = Path(__file__).parents[2] / "tests" / "benchmarks"
 
 
@@ -22,7 +24,8 @@ FOLDER = Path(__file__).parents[2] / "tests" / "benchmarks"
 @click.argument("names", nargs=-1, metavar="[NAME…]")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option("--list", "only_list", is_flag=True, help="Only list the benchmarks.")
-def bench(names: tuple[str, ...], as_json: bool, only_list: bool) -> None:
+@click.option("--set", "sizes", multiple=True, metavar="SIZE=N", help="A smaller run: --set baskets=2000.")
+def bench(names: tuple[str, ...], as_json: bool, only_list: bool, sizes: tuple[str, ...]) -> None:
     """Run the benchmarks, all of them or those with the given names.
 
     Only shares carry over from one machine to another. They need the development packages and a checkout of
@@ -35,18 +38,33 @@ def bench(names: tuple[str, ...], as_json: bool, only_list: bool) -> None:
         for name, measure in known.items():
             click.echo(f"{name:<14}{(inspect.getdoc(sys.modules[measure.__module__]) or '').splitlines()[0]}")
         return
+    wanted = tuple(names or known)
+    given = _sizes(sizes, [known[name] for name in wanted])
     results: dict[str, Mapping[str, Any]] = {}
-    for name in names or tuple(known):
+    for name in wanted:
         click.echo(f"measuring {name} …", err=True)
         with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
-            results[name] = known[name](Path(folder))
+            own = given.keys() & inspect.signature(known[name]).parameters.keys()
+            results[name] = known[name](Path(folder), **{size: given[size] for size in own})
         if not as_json:
             _print(name, results[name])
     if as_json:
         click.echo(json.dumps(results, indent=2))
 
 
-def _known() -> dict[str, Callable[[Path], Mapping[str, Any]]]:
+def _sizes(sizes: Sequence[str], measures: Iterable[Measure]) -> dict[str, int]:
+    """What ``--set`` says; each size is one that some of the benchmarks take."""
+    takes = {name for measure in measures for name in list(inspect.signature(measure).parameters)[1:]}
+    given: dict[str, int] = {}
+    for size in sizes:
+        name, _equals, number = size.partition("=")
+        if name not in takes or not number.isdecimal():
+            raise click.BadParameter(f"{size}; there are {', '.join(sorted(takes)) or 'none'}", param_hint="--set")
+        given[name] = int(number)
+    return given
+
+
+def _known() -> dict[str, Measure]:
     if not FOLDER.is_dir():
         raise ConfigurationError("the benchmarks are in the repository, not in the installed package")
     if str(FOLDER.parents[1]) not in sys.path:
