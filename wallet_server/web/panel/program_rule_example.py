@@ -180,7 +180,7 @@ def example_for(rule: Rule | None, program: ProgramDefinition, products: Sequenc
     outlet = _first(rule.outlets if rule else (), program.outlets) or next(iter(program.outlets), "")
     zone = program.outlets[outlet].zone if outlet else program.time_zone
     local = now.astimezone(ZoneInfo(zone)).replace(tzinfo=None, second=0, microsecond=0)
-    moment = _moment_for(rule, local) if rule else local
+    moment = _moment_for(rule, local) if rule else local.replace(hour=12, minute=0)
     first = program.first_level
     texts = {
         **STAYS,
