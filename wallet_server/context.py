@@ -42,7 +42,7 @@ def make_context(settings: Settings, *, pool_size: int = 5) -> ServerContext:
     """
     machine_clock = SystemClock()
     engine = create_engine(settings.database_url, pool_size=pool_size)
-    wallets = load_wallets(settings, machine_clock.now())
+    wallets = load_wallets(settings, machine_clock.now(), engine)
     return ServerContext(
         settings=settings,
         engine=engine,

@@ -69,7 +69,9 @@ class Settings(BaseModel):
     )
     WALLET_APPLE_KEY_FILE: FilePath | None = Field(default=None, description="Its private key (PEM).")
     WALLET_APPLE_WWDR_FILE: FilePath | None = Field(
-        default=None, description="Apple's WWDR intermediate certificate that issued it (PEM)."
+        default=None,
+        description="Apple's WWDR intermediate certificate that issued it (PEM); alone: the one that "
+        "`apple import-certificate` takes.",
     )
     WALLET_APNS_URL: str = Field(default="", description=f"Apple's push service; `{APNS_URL}`, or the sandbox's.")
     WALLET_APNS_CA_FILE: FilePath | None = Field(
@@ -133,7 +135,8 @@ class Settings(BaseModel):
             "WALLET_APPLE_KEY_FILE": self.WALLET_APPLE_KEY_FILE,
             "WALLET_APPLE_WWDR_FILE": self.WALLET_APPLE_WWDR_FILE,
         }
-        given = [name for name, path in apple.items() if path]
+        # Apple's intermediate may stand alone: `apple import-certificate` asks for it.
+        given = [name for name, path in apple.items() if path and name != "WALLET_APPLE_WWDR_FILE"]
         missing = [name for name, path in apple.items() if not path]
         if given and missing:
             raise ValueError(f"{', '.join(given)} is set, so {', '.join(missing)} must be set too")

@@ -25,6 +25,7 @@ COMMANDS = {
     "program": ("wallet_server.cli.programs", "program", "Programs as files; ready ones; settlement."),
     "api-key": ("wallet_server.cli.programs", "api_key", "Keys of tills."),
     "staff": ("wallet_server.cli.programs", "staff", "People who work with the panel."),
+    "apple": ("wallet_server.cli.apple", "apple", "Apple Wallet's key and certificate."),
     "import": ("wallet_server.cli.imports", "import_", "Bring in members and receipts from files."),
     "sandbox": ("wallet_server.cli.sandbox", "sandbox", "The moved clock and the simulated phones."),
     "bench": ("wallet_server.cli.bench", "bench", "Run the benchmarks."),

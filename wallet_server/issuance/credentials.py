@@ -1,6 +1,7 @@
 """What we show to the wallets: Apple's certificate and push address, Google's issuer.
 
-Without Apple's certificate a development certificate is made in the data folder at the first start. Real
+What the environment names comes first, then what was imported into the database (:mod:`.keys`). Without
+Apple's certificate in either a development certificate is made in the data folder at the first start. Real
 iPhones refuse passes signed with it; the simulator, which trusts its root, takes them.
 """
 
@@ -14,10 +15,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
 from passes.apple.development import DevelopmentCertificates, make_development_certificates
 from passes.apple.signing import CertificateProblem, Signer
 from passes.google.account import GoogleAccountProblem, ServiceAccount
+from wallet_server.db import reading
 from wallet_server.errors import ConfigurationError
+from wallet_server.issuance.keys import KeyVault, stored_google_account, stored_signer
+from wallet_server.issuance.models import WalletKey
 from wallet_server.settings import Settings
 
 DEVELOPMENT_PASS_TYPE_ID: Final = "pass.development.wallet-server"  # noqa: S105 - a name, not a secret
@@ -63,6 +70,14 @@ class Wallets:
     @property
     def pass_type_id(self) -> str:
         return self.signer.pass_type_id
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What was imported into the database for all programs."""
+
+    signer: Signer | None = None
+    google: GoogleParameters | None = None
 
 
 def development_folder(settings: Settings) -> Path:
@@ -144,20 +159,22 @@ def _development_signer(folder: Path, settings: Settings) -> Signer:
     )
 
 
-def load_wallets(settings: Settings, now: datetime) -> Wallets:
-    """Read the credentials; ``now`` is the machine's time.
+def load_wallets(settings: Settings, now: datetime, engine: Engine | None = None) -> Wallets:
+    """Read the credentials; ``now`` is the machine's time. Without ``engine`` none of the imported ones.
 
     Raises :class:`ConfigurationError` with a sentence and the cure for certificates that do not fit
     together, cannot be read, or (in the sandbox) are Apple's own. An expired certificate does not stop the
     start: the till must go on, only passes are no longer signed.
     """
-    development = settings.WALLET_APPLE_CERTIFICATE_FILE is None
+    stored = load_stored(settings, now, engine) if engine is not None else Stored()
+    development = False
     try:
-        signer = (
-            _development_signer(make_development_folder(settings, now), settings)
-            if development
-            else _configured_signer(settings)
-        )
+        if settings.WALLET_APPLE_CERTIFICATE_FILE is not None:
+            signer = _configured_signer(settings)
+        elif stored.signer is not None:
+            signer = stored.signer
+        else:
+            signer, development = _development_signer(make_development_folder(settings, now), settings), True
     except CertificateProblem as problem:
         raise ConfigurationError(f"Apple's certificate: {problem}") from problem
     except OSError as error:
@@ -170,9 +187,28 @@ def load_wallets(settings: Settings, now: datetime) -> Wallets:
     return Wallets(
         signer=signer,
         apns=ApnsParameters(settings.apns_url, str(ca_file) if ca_file else None),
-        google=_google(settings),
+        google=_google(settings) or stored.google,
         development=development,
     )
+
+
+def load_stored(settings: Settings, now: datetime, engine: Engine) -> Stored:
+    """What was imported for all programs; nothing where the database has no tables yet.
+
+    Raises :class:`ConfigurationError` for a database that cannot be used, and
+    :class:`wallet_server.issuance.keys.KeyProblem` for keys that cannot be opened.
+    """
+    vault = KeyVault(settings.WALLET_SECRET_KEY)
+    try:
+        if not sa.inspect(engine).has_table(WalletKey.__tablename__):
+            return Stored()
+        with reading(engine) as session:
+            signer = stored_signer(session, vault, None, now)
+            google = stored_google_account(session, vault)
+    except sa.exc.DatabaseError as error:
+        raise ConfigurationError(f"the database cannot be used: {error.orig}") from error
+    parameters = GoogleParameters(google[0], google[1], settings.google_api_url) if google else None
+    return Stored(signer, parameters)
 
 
 def _configured_signer(settings: Settings) -> Signer:
