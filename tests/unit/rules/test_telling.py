@@ -78,6 +78,7 @@ def test_a_members_own_offer_has_no_name_and_anothers_is_not_heard_of() -> None:
     every = " ".join(text for part in (told.receipt, *told.lines) for text in (*part.applied, *part.missed))
     assert "Just for you: points × 2." in every
     assert "Dear ones: points × 6." in every
+    assert "Just for you did not" not in every, "what passed by in silence is not heard of either"
     for secret in ("1111", "2222", "leepers", "Hidden", "argin", "70", "Next year", "may pay"):
         assert secret not in every, secret
     staff = tell(trace, Listener(translator("en"), program, NAMES))
