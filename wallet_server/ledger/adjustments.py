@@ -15,10 +15,10 @@ from sqlmodel import Session, col, select
 
 from wallet_server.db import new_id
 from wallet_server.errors import DomainError, NotFoundError
-from wallet_server.ledger.expiry import expires_at
+from wallet_server.ledger.expiry import expires_at, lock_current
 from wallet_server.ledger.models import Adjustment
 from wallet_server.ledger.postings import Balance, Movement, earn
-from wallet_server.ledger.services import lock_balances, post
+from wallet_server.ledger.services import post
 from wallet_server.members.models import Member
 from wallet_server.members.queries import member_by_id, member_of_card
 from wallet_server.programs.definition import ProgramDefinition
@@ -87,7 +87,7 @@ def adjust(
             limit=limit,
         )
     _refuse_own(session, member, actor)
-    balances = lock_balances(session, [member.id])
+    balances = lock_current(session, program, [member.id], now)
     balance = balances[member.id]
     _refuse_missing(balance, command.points)
     waits = abs(command.points) > limits.four_eyes_above
@@ -129,7 +129,7 @@ def decide(
     found = find_adjustment(session, program, adjustment_id)
     if role not in APPROVERS:
         raise DomainError("adjustment_limit", "only an owner or a manager decides", status=403, limit=0)
-    balances = lock_balances(session, [found.member_id])
+    balances = lock_current(session, program, [found.member_id], now)
     row = find_adjustment(session, program, adjustment_id)
     if row.state != "waiting":
         raise DomainError("adjustment_decided", "this was decided before", status=409, state=row.state)
@@ -183,7 +183,7 @@ def adjustments(
 def waiting_count(session: Session, program: ProgramDefinition, *, most: int = 100) -> int:
     """How many adjustments wait for a second person; counted up to ``most``."""
     waiting = select(Adjustment.id).where(Adjustment.program_id == program.id, Adjustment.state == "waiting")
-    return session.execute(sa.select(sa.func.count()).select_from(waiting.limit(most).subquery())).scalar_one()
+    return int(session.execute(sa.select(sa.func.count()).select_from(waiting.limit(most).subquery())).scalar_one())
 
 
 def _check(command: Adjust) -> None:
