@@ -14,8 +14,8 @@ from sqlmodel import Session, col, select
 from wallet_server.challenges.queries import states
 from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher
 from wallet_server.issuance.models import Device, IssuedPass, Registration
+from wallet_server.ledger.expiry import current_balances
 from wallet_server.ledger.postings import Balance
-from wallet_server.ledger.queries import balances
 from wallet_server.members.models import Card, Member
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import product_names
@@ -123,7 +123,7 @@ def card_states(
     member_ids = sorted({member.id for _, member, _, _ in rows})
     if not member_ids:
         return []
-    accounts = balances(session, member_ids)
+    accounts = current_balances(session, program, member_ids, now)
     standings = states(session, program, member_ids, now)
     won = _vouchers(session, member_ids, now)
     told = news(session, member_ids)

@@ -1,10 +1,14 @@
-"""When points expire: always at the end of a local day of the program, once, and never while they are held (L13)."""
+"""When points expire: always at the end of a local day of the program, once, and never while they are held (L13).
+
+The tick books what has expired; between the end of the day and the tick nobody spends it, or is shown it:
+:func:`lock_current` books it for members whose points are about to move, :func:`current_balances` reads past it.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -13,8 +17,10 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlmodel import Session
 
+from wallet_server.db import among
 from wallet_server.ledger.models import Lot
-from wallet_server.ledger.postings import LotShares, lose
+from wallet_server.ledger.postings import Balance, LotShares, lose
+from wallet_server.ledger.queries import BALANCE, balance_of_row, balances, select_balances
 from wallet_server.ledger.services import lock_balances, post
 from wallet_server.members.models import Member, MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
@@ -118,7 +124,11 @@ def _lots() -> sa.Select[Any]:
 
 
 def _dated(now: datetime) -> sa.Select[Any]:
-    return _lots().where(LOT.c.expires_at.is_not(None), LOT.c.expires_at <= now)
+    return _lots().where(*_dated_now(now)[1:])
+
+
+def _dated_now(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return AVAILABLE, LOT.c.expires_at.is_not(None), LOT.c.expires_at <= now
 
 
 def _idle(program: ProgramDefinition, now: datetime) -> sa.Select[Any]:
@@ -176,6 +186,52 @@ def _expire(session: Session, due: sa.Select[Any], now: datetime, limit: int) ->
         emit(session, program_id, [points_expired(member_id, found) for member_id, found in taken.items()], now)
         changed[program_id] = sorted(members)
     return changed
+
+
+def lock_current(
+    session: Session, program: ProgramDefinition, member_ids: Collection[UUID], now: datetime
+) -> dict[UUID, Balance]:
+    """Lock the balances of the program's members as ``lock_balances`` does, less what has expired by now.
+
+    What has expired is booked before, as the tick would have done. Costs no statement more where nothing has, in
+    programs without expiry by inactivity.
+    """
+    if not member_ids:
+        return {}
+    has_expired = sa.exists().where(LOT.c.member_id == BALANCE.c.member_id, *_dated_now(now)).label("has_expired")
+    wanted = select_balances(session, sorted(set(member_ids))).add_columns(has_expired)
+    rows = session.connection().execute(wanted.order_by(BALANCE.c.member_id).with_for_update(of=BALANCE)).all()
+    locked = {row.member_id: balance_of_row(row) for row in rows}
+    due = [_dated(now)] if any(row.has_expired for row in rows) else []
+    if program.points.expiry.kind == "inactivity_days":
+        due.append(_idle(program, now))
+    for lots in due:
+        mine = lots.where(among(session, LOT.c.member_id, locked))
+        while changed := _expire(session, mine, now, EXPIRE_BATCH):
+            locked |= lock_balances(session, changed[program.id])
+    return locked
+
+
+def current_balances(
+    session: Session, program: ProgramDefinition, member_ids: Collection[UUID], now: datetime
+) -> dict[UUID, Balance]:
+    """The accounts of the program's members less what has expired by now, whether it was booked or not; no lock."""
+    found = balances(session, member_ids)
+    if not found:
+        return found
+    due = [_dated(now)]
+    if program.points.expiry.kind == "inactivity_days":
+        due.append(_idle(program, now))
+    for lots in due:
+        for row in session.connection().execute(lots.where(among(session, LOT.c.member_id, found))):
+            before = found[row.member_id]
+            found[row.member_id] = replace(before, spendable=before.spendable - row.points)
+    return found
+
+
+def current_balance(session: Session, program: ProgramDefinition, member_id: UUID, now: datetime) -> Balance:
+    """One member's :func:`current_balances`; all zero for one who never had a point."""
+    return current_balances(session, program, [member_id], now).get(member_id, Balance())
 
 
 def points_expired(member_id: UUID, shares: LotShares) -> Event:

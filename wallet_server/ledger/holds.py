@@ -17,6 +17,7 @@ from sqlmodel import Session, col, select
 
 from wallet_server.db import insert_rows, new_id
 from wallet_server.errors import DomainError, NotFoundError
+from wallet_server.ledger.expiry import lock_current
 from wallet_server.ledger.models import Hold, HoldLot
 from wallet_server.ledger.postings import Balance, LotShares, Movement, first_of, take
 from wallet_server.ledger.services import LOT, lock_balances, open_lots, post
@@ -77,7 +78,7 @@ def place_hold(
             f"the program takes at least {program.points.min_points} points at once",
             min_points=program.points.min_points,
         )
-    balances = lock_balances(session, [card.member_id])
+    balances = lock_current(session, program, [card.member_id], now)
     spendable = balances[card.member_id].spendable
     if spendable < command.points:
         raise DomainError(

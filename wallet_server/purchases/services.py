@@ -21,6 +21,7 @@ from wallet_server.challenges.progress import ChallengeState
 from wallet_server.db import ALL_PROGRAMS, insert_free_rows, insert_rows, set_scope, upsert_rows
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.issuance.services import passes_changed
+from wallet_server.ledger.expiry import current_balance, lock_current
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balances as read_balances
 from wallet_server.ledger.services import lock_balances, post, release_pending
@@ -118,7 +119,7 @@ def _quote(session: Session, program: ProgramDefinition, command: RecordPurchase
         program,
         now,
         "till",
-        {card.member_id: Balance()} | read_balances(session, [card.member_id]),
+        {card.member_id: current_balance(session, program, card.member_id, now)},
         read_standings(session, program, [card.member_id], now),
         _categories(session, [command]),
         people_asked_for(session, program, [card.member_id], now, versions=versions.values()),
@@ -189,7 +190,10 @@ def _record(
     versions = _versions(session, program, [command for _index, command in batch.accepted()], source)
     cards = _find_cards(session, program, batch, versions)
     member_ids = {cards[command.card_number].member_id for _index, command in batch.accepted()}
-    locked = lock_balances(session, member_ids)
+    # An import brings its past: what of it has expired by now is the tick's to say.
+    locked = (
+        lock_balances(session, member_ids) if source == "import" else lock_current(session, program, member_ids, now)
+    )
     standings = read_standings(session, program, member_ids, now)
     categories = _categories(session, [command for _index, command in batch.accepted()])
     people = people_asked_for(session, program, member_ids, now, versions=versions.values())

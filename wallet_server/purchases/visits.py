@@ -16,9 +16,9 @@ from wallet_server.challenges.services import advance
 from wallet_server.db import insert_free_rows, new_id
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.issuance.services import passes_changed
+from wallet_server.ledger.expiry import lock_current
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balance as read_balance
-from wallet_server.ledger.services import lock_balances
 from wallet_server.members.models import MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.purchases.commands import RecordVisit, check_visit
@@ -66,7 +66,7 @@ def record_visit(
         raise DomainError("card_blocked", "this card is blocked", status=409)
     outlet = program.outlet(command.outlet)
     member_id = card.member_id
-    lock_balances(session, [member_id])
+    lock_current(session, program, [member_id], now)
     visit = Visit(
         id=new_id(),
         program_id=program.id,

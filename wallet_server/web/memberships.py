@@ -10,8 +10,8 @@ from sqlmodel import Session
 from wallet_server.challenges.progress import ChallengeState
 from wallet_server.challenges.queries import states
 from wallet_server.i18n import LocalizedText, Translator
+from wallet_server.ledger.expiry import current_balance
 from wallet_server.ledger.postings import Balance
-from wallet_server.ledger.queries import balance
 from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members
 from wallet_server.notifications.queries import newest
@@ -91,7 +91,7 @@ def read_membership(session: Session, program: ProgramDefinition, member: Member
         member=member,
         card=cards_of_members(session, only).get(member.id),
         level=(program.level(standing.tier) if standing.tier else None) or program.first_level,
-        balance=balance(session, member.id),
+        balance=current_balance(session, program, member.id, now),
         challenges=tuple(
             ChallengeView(challenge, state, _reward(challenge, names))
             for state in states(session, program, only, now).get(member.id, ())

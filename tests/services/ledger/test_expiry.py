@@ -13,13 +13,15 @@ from tests.conftest import NOW
 from tests.services.ledger.till import Till, assert_sound
 from tests.services.purchases.shop import open_shop, purchase
 from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
+from wallet_server.errors import DomainError
 from wallet_server.issuance.models import IssuedPass
-from wallet_server.ledger.expiry import NextExpiry, end_of_day, expire_due, next_expiry
+from wallet_server.ledger.expiry import NextExpiry, current_balance, end_of_day, expire_due, next_expiry
 from wallet_server.ledger.models import Lot
 from wallet_server.ledger.queries import entries
 from wallet_server.ledger.returns import GivenBack, give_back
 from wallet_server.members.models import MemberStatistics
 from wallet_server.purchases.clockwork import expire_due_points
+from wallet_server.purchases.services import quote_purchase
 
 DAY = timedelta(days=1)
 ROLLING = {"expiry": {"kind": "rolling_days", "days": 30}}
@@ -182,3 +184,56 @@ def test_the_passes_of_those_who_lost_points_are_marked(engine: Engine) -> None:
         assert expire_due_points(session, NOW) == 1
         assert expire_due_points(session, NOW) == 0
     assert versions() == [version + 1 for version in before]
+
+
+def test_what_has_expired_is_not_spent_before_the_tick(engine: Engine) -> None:
+    """From the end of the day on the points are gone, however late the tick is."""
+    till = till_of(engine)
+    shop = till.shop
+    till.earn(100, expires_at=NOW)
+    till.earn(7)
+    assert shop.balance().spendable == 107
+    with reading(engine, shop.program.id) as session:
+        assert current_balance(session, shop.program, shop.member_id, NOW - timedelta(seconds=1)).spendable == 107
+        assert current_balance(session, shop.program, shop.member_id, NOW).spendable == 7
+        quoted = quote_purchase(session, shop.program, purchase(shop.card, "", 100_000), NOW).quote
+        assert quoted.redeemable_points == 7
+    with pytest.raises(DomainError) as refused:
+        shop.record(purchase(shop.card, "A-1", 100_000, redeem_points=8))
+    assert refused.value.code == "insufficient_points"
+    with pytest.raises(DomainError) as refused:
+        till.hold(8)
+    assert refused.value.code == "insufficient_points"
+    till.hold(7)
+    assert till.accounts() == (0, 0, 7, 0)
+    with reading(engine, shop.program.id) as session:
+        assert [(row.kind, row.points) for row in entries(session, shop.member_id)][-3:] == [
+            ("expire", -100),
+            ("earn", 7),
+            ("earn", 100),
+        ]
+    assert expire(till, NOW) == {}
+    assert_sound(engine)
+
+
+def test_who_comes_back_too_late_has_lost_the_points_although_the_tick_is_late(engine: Engine) -> None:
+    till = till_of(engine, **IDLE)
+    shop = till.shop
+    shop.record(purchase(shop.card, "A-1", 1_000_000))
+    end = end_of_day((NOW + 30 * DAY).date(), shop.program.time_zone)
+    with reading(engine, shop.program.id) as session:
+        assert current_balance(session, shop.program, shop.member_id, end - timedelta(seconds=1)).spendable == 100
+        assert current_balance(session, shop.program, shop.member_id, end).spendable == 0
+    [recorded] = shop.record(purchase(shop.card, "A-2", 100_000, occurred_at=end), now=end)
+    assert recorded.balance.spendable == 10
+    assert_sound(engine)
+
+
+def test_an_import_leaves_to_the_tick_what_has_expired(engine: Engine) -> None:
+    till = till_of(engine, **ROLLING)
+    past = NOW - 60 * DAY
+    for number in range(2):
+        till.shop.record(purchase(till.shop.card, f"A-{number}", 1_000_000, occurred_at=past), source="import")
+    assert till.accounts() == (200, 0, 0, 0)
+    assert expire(till, NOW)
+    assert till.accounts() == (0, 0, 0, 0)

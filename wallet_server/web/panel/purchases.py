@@ -16,7 +16,7 @@ from wallet_server.db import new_id, reading
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.i18n import localized
 from wallet_server.idempotency.services import answer_once, request_hash
-from wallet_server.ledger.queries import balance
+from wallet_server.ledger.expiry import current_balance
 from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members, member_by_id
 from wallet_server.programs.models import Product
@@ -181,7 +181,7 @@ def _form_page(
                 }
             except DomainError as refused:
                 error = refusal_sentence(refused, reader())
-        spendable = balance(session, member_id).spendable
+        spendable = current_balance(session, desk.program, member_id, context.clock.now()).spendable
     return panel_page(
         desk,
         "panel/purchase_form.html",

@@ -12,7 +12,8 @@ from sqlmodel import Session
 
 from wallet_server.challenges.queries import states
 from wallet_server.db import reading, to_json, transaction
-from wallet_server.ledger.queries import balance, entries
+from wallet_server.ledger.expiry import current_balance
+from wallet_server.ledger.queries import entries
 from wallet_server.members.coefficients import coefficients_of_members, set_coefficient
 from wallet_server.members.queries import member_by_id, member_of_card
 from wallet_server.members.services import enrol
@@ -83,7 +84,7 @@ def member(till: Till, card_number: str) -> Response:
     with reading(server().engine, till.program.id) as session:
         found = member_of_card(session, card_of_path(card_number)).member
         only = [found.id]
-        points = balance(session, found.id)
+        points = current_balance(session, till.program, found.id, till.now)
         own = coefficients_of_members(session, only).get(found.id, ())
         news = newest(session, only).get(found.id)
         body = {
