@@ -125,14 +125,16 @@ def _pending_shares(lots: Collection[OpenLot], points: int) -> tuple[LotShares, 
 
 
 def _own_lots(session: Session, program_id: UUID, purchase_id: UUID | None, earning_id: UUID | None) -> set[UUID]:
-    """The lots that a purchase has brought: its points, and those of the challenges that it completed."""
+    """The lots that a purchase has brought: its points, those of the challenges that it completed, and those that
+    it kept after all when another refund left it with more.
+    """
     if purchase_id is None and earning_id is None:
         return set()
     wanted = POSTING.c.id == earning_id if earning_id is not None else POSTING.c.purchase_id == purchase_id
     rows = session.connection().execute(
         sa.select(LOT.c.id)
         .join(POSTING, POSTING.c.id == LOT.c.posting_id)
-        .where(wanted, POSTING.c.program_id == program_id, POSTING.c.kind.in_(OWN_EARNINGS))
+        .where(wanted, POSTING.c.program_id == program_id, POSTING.c.kind.in_((*OWN_EARNINGS, "take_back")))
     )
     return set(rows.scalars())
 

@@ -22,18 +22,19 @@ from wallet_server.challenges.queries import states as challenge_states
 from wallet_server.db import insert_rows, new_id
 from wallet_server.errors import DomainError
 from wallet_server.issuance.services import passes_changed
-from wallet_server.ledger.expiry import expires_at
+from wallet_server.ledger.expiry import expires_at, lock_current
 from wallet_server.ledger.models import Posting
 from wallet_server.ledger.postings import Balance, earn
 from wallet_server.ledger.queries import balance as read_balance
 from wallet_server.ledger.returns import give_back, take_back
-from wallet_server.ledger.services import lock_balances, post
+from wallet_server.ledger.services import post
 from wallet_server.members.models import MemberStatistics
 from wallet_server.partners.services import settle
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 from wallet_server.purchases.commands import RefundPurchase, check_refund
 from wallet_server.purchases.models import Purchase, PurchaseLine, Refund, RefundLine, Visit
+from wallet_server.purchases.plan import spendable_at
 from wallet_server.purchases.queries import facts_of_day, lines_of_purchase, purchase_by_id, trace_of_purchase
 from wallet_server.purchases.recorded import bought_of, facts_of_purchase
 from wallet_server.purchases.remainder import Bought, Remainder, remainder
@@ -133,7 +134,7 @@ def refund_purchase(
     """
     check_refund(command)
     member_id = purchase_by_id(session, command.purchase_id).member_id
-    lock_balances(session, [member_id])
+    lock_current(session, program, [member_id], now)
     sale = _sale(session, program, command, outlet)
     points = _move_points(session, program, sale, now)
     _write_purchase(session, sale, points, now)
@@ -275,6 +276,7 @@ def _move_points(session: Session, program: ProgramDefinition, sale: _Sale, now:
         ).owed
     elif taken < 0:
         # What is left meets a rule that more had not met: it keeps more than before.
+        due = spendable_at(sale.version, row.occurred_at, now)
         again = earn(
             member_id,
             -taken,
@@ -282,6 +284,8 @@ def _move_points(session: Session, program: ProgramDefinition, sale: _Sale, now:
             reason=sale.reason,
             occurred_at=now,
             purchase_id=row.id,
+            spendable_at=due,
+            pending=due > now,
             expires_at=expires_at(sale.version, row.occurred_at),
             outlet_id=outlet_id,
         )
@@ -319,7 +323,8 @@ def _carry(session: Session, program: ProgramDefinition, sale: _Sale, now: datet
                 kind="take_back",
                 reason=reason,
                 occurred_at=now,
-                expires_at=expires_at(program, now),
+                # No longer than the purchase's own points: refunds lengthen no point's life.
+                expires_at=expires_at(sale.version, sale.row.occurred_at),
                 outlet_id=sale.row.outlet_id,
             )
         )
