@@ -15,6 +15,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from wallet_server.columns import PackedJSON, packed
+
 Row = Mapping[str, Any]
 ToJson = Callable[[Any], str]
 
@@ -51,6 +53,8 @@ class _Column:
 
 
 def _column(column: sa.Column[Any]) -> _Column:
+    if isinstance(column.type, PackedJSON):
+        return _Column(column.name, "bytea", False, lambda value: f'"\\\\x{packed(value).hex()}"', _default(column))
     kind = column.type.impl_instance if isinstance(column.type, sa.types.TypeDecorator) else column.type
     default = _default(column)
     if isinstance(kind, sa.JSON):

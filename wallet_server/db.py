@@ -11,15 +11,12 @@ crosses programs on purpose (workers, migrations, ``verify``) says so with :data
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -30,10 +27,13 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
-from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, Session, SQLModel
 
 from wallet_server import arrays, pipeline
+from wallet_server.columns import JSONColumn as JSONColumn  # noqa: PLC0414 - models find all that they need here
+from wallet_server.columns import PackedJSON as PackedJSON  # noqa: PLC0414 - the same
+from wallet_server.columns import UTCDateTime as UTCDateTime  # noqa: PLC0414 - the same
+from wallet_server.columns import to_json as to_json  # noqa: PLC0414 - the same
 from wallet_server.errors import ConfigurationError
 
 SQLModel.metadata.naming_convention = {
@@ -51,47 +51,6 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 30_000
 SQLITE_BUSY_TIMEOUT_MS: Final = 10_000
 CONNECTION_SECONDS_MAX: Final = 600
 """Connections are renewed: SQLite reads the planner's statistics only when it opens the file."""
-
-
-class UTCDateTime(TypeDecorator[datetime]):
-    """An aware datetime in UTC; SQLite keeps it without a zone, so it is put back on reading."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        assert value.tzinfo is not None, "a naive datetime was about to be stored"
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, _dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-JSONColumn: Final = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
-"""JSON text on SQLite, JSONB on PostgreSQL."""
-
-
-def _json_default(value: Any) -> Any:
-    if isinstance(value, Decimal | UUID):
-        return str(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Enum):
-        return value.value
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=_json_default)
-
-
-def to_json(value: Any) -> str:
-    """Compact JSON with stable key order; decimals, ids and times become strings."""
-    return _JSON.encode(value)
 
 
 _id_lock = threading.Lock()

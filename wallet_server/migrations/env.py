@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import context
 from sqlmodel.sql.sqltypes import AutoString
 
-from wallet_server.db import UTCDateTime, create_engine
+from wallet_server.db import PackedJSON, UTCDateTime, create_engine
 from wallet_server.models import metadata
 from wallet_server.settings import load_settings
 
@@ -19,6 +19,8 @@ def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
         return False
     if isinstance(item, AutoString):
         return f"sa.String(length={item.length})" if item.length else "sa.String()"
+    if isinstance(item, PackedJSON):
+        return "sa.LargeBinary()"
     if isinstance(item, UTCDateTime):
         return "sa.DateTime(timezone=True)"
     if isinstance(item, sa.JSON):

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import JSONColumn, PackedJSON, ProgramOwned, UTCDateTime, new_id
 from wallet_server.members.models import member_key
 
 
@@ -103,7 +103,7 @@ class PurchaseTrace(ProgramOwned, table=True):
     __table_args__ = (sa.ForeignKeyConstraint(["program_id", "purchase_id"], ["purchase.program_id", "purchase.id"]),)
 
     purchase_id: UUID = Field(primary_key=True)
-    trace: dict[str, Any] = Field(sa_type=JSONColumn, description='{"v": 1, "steps": [...], "facts": {...}}.')
+    trace: dict[str, Any] = Field(sa_type=PackedJSON, description='{"v": 1, "steps": [...], "facts": {...}}.')
 
 
 class Refund(ProgramOwned, table=True):

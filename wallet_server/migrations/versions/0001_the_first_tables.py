@@ -1141,7 +1141,7 @@ def upgrade() -> None:
         "purchase_trace",
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("purchase_id", sa.Uuid(), nullable=False),
-        sa.Column("trace", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("trace", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["program_id", "purchase_id"],
             ["purchase.program_id", "purchase.id"],
