@@ -326,7 +326,7 @@ def w3c_date(where: str, moment: datetime) -> str:
     """
     if moment.tzinfo is None:
         raise PassContentError(where, "a date needs its time zone (W3C date and time format)")
-    text = moment.replace(microsecond=0).isoformat()
+    text = moment.isoformat(timespec="seconds")
     if len(text) != len("2026-12-01T10:00:00+01:00"):
         raise PassContentError(where, "the zone of a date is whole minutes, ±HH:MM")
     return text[:-6] + "Z" if text.endswith("+00:00") else text

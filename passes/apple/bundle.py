@@ -33,8 +33,11 @@ STRINGS_KEPT: Final = 256
 BUNDLE_BYTES_MAX: Final = 16 * 1024 * 1024
 
 _DOS_TIME, _DOS_DATE = 0, (0 << 9) | (1 << 5) | 1  # 1980-01-01, the zip format's own zero
-_LOCAL_HEADER = struct.Struct("<4sHHHHHLLLHH")
-_CENTRAL_HEADER = struct.Struct("<4sHHHHHHLLLHHHHHLL")
+# What every member's headers start with: version, no flags, stored, the time.
+_LOCAL_START = struct.pack("<4sHHHHH", b"PK\x03\x04", 10, 0, 0, _DOS_TIME, _DOS_DATE)
+_CENTRAL_START = struct.pack("<4sHHHHHH", b"PK\x01\x02", 20, 10, 0, 0, _DOS_TIME, _DOS_DATE)
+_LOCAL_HEADER = struct.Struct("<14sLLLHH")
+_CENTRAL_HEADER = struct.Struct("<16sLLLHHHHHLL")
 _END = struct.Struct("<4sHHHHLLH")
 
 
@@ -64,8 +67,8 @@ def _signed_zip(front: tuple[LaidOut, ...], members: list[tuple[str, Picture]], 
     sums.append(_sums(members))
     manifest = b"{%b}" % b",".join(filter(None, sums))
     signature = signer.sign(manifest, now=now)
-    members.append(("manifest.json", Picture.of(manifest)))
-    # Nothing lists the signature's own hash.
+    # These two are in no manifest: their own hashes are not asked for.
+    members.append(("manifest.json", Picture(manifest, "", crc32(manifest))))
     members.append(("signature", Picture(signature, "", crc32(signature))))
     made = stored_zip(members, front)
     if len(made) > BUNDLE_BYTES_MAX:
@@ -124,12 +127,12 @@ def _entries(members: Iterable[tuple[str, Picture]], *, offset: int) -> tuple[li
     parts: list[bytes] = []
     directory: list[bytes] = []
     for name, file in members:
-        encoded, size = name.encode("ascii"), len(file.data)
-        sizes = (_DOS_TIME, _DOS_DATE, file.crc32, size, size, len(encoded))
-        local = _LOCAL_HEADER.pack(b"PK\x03\x04", 10, 0, 0, *sizes, 0)
-        directory.append(_CENTRAL_HEADER.pack(b"PK\x01\x02", 20, 10, 0, 0, *sizes, 0, 0, 0, 0, 0, offset) + encoded)
-        parts += (local, encoded, file.data)
-        offset += len(local) + len(encoded) + size
+        encoded, data, crc = name.encode("ascii"), file.data, file.crc32
+        size, length = len(data), len(encoded)
+        parts += (_LOCAL_HEADER.pack(_LOCAL_START, crc, size, size, length, 0), encoded, data)
+        row = _CENTRAL_HEADER.pack(_CENTRAL_START, crc, size, size, length, 0, 0, 0, 0, 0, offset)
+        directory.append(row + encoded)
+        offset += _LOCAL_HEADER.size + length + size
     return parts, directory
 
 

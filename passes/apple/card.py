@@ -19,38 +19,34 @@ _FIELD_PLACE = re.compile(r"fields\.(\w+)\[(\d+)\](.*)")
 _CODE_PLACE = re.compile(r"barcodes\[(\d+)\](.*)")
 
 
+_Fields = tuple[PassField, ...]
+
+
 def pass_of(content: PassContent) -> Pass:
     """Lay a loyalty card out. What Apple forbids is found when the pass is written."""
-    front = [item for item in (content.tier, content.member) if item is not None]
-    room = FRONT_FIELDS_MAX - len(front)
-    card = content.card
-    number = PassField(key=CARD_KEY, label=card.label, value=card.number)
-    back = (*content.progress[room:], number, *content.back)
-    if content.news is not None:
-        back = (content.news, *back)
-    has_logo = content.images is not None and (
-        content.images.logo is not None or any(local.logo for local in content.localized_images.values())
-    )
+    header, primary, secondary, auxiliary, back, footer, additional_info = groups_of(content)
     return Pass(
         serial_number=content.serial_number,
         organization_name=content.organization_name,
         description=content.description,
         style=PassStyle.STORE_CARD,
         fields=PassFields(
-            header=(content.points,), secondary=tuple(front), auxiliary=content.progress[:room], back=back
+            header=header,
+            primary=primary,
+            secondary=secondary,
+            auxiliary=auxiliary,
+            back=back,
+            footer=footer,
+            additional_info=additional_info,
         ),
         colors=content.colors,
-        # A voided card has no code: a till must not be able to scan a card that is over.
-        barcodes=()
-        if content.voided
-        else tuple([Barcode(message=card.scanned, format=name, caption=card.caption) for name in card.formats]),
+        barcodes=codes_of(content),
         images=content.images,
         localized_images=content.localized_images,
         translations=content.translations,
         update_url=content.update_url,
         authentication_token=content.authentication_token,
-        # The drawn logo is a wordmark: the name beside it would be said twice.
-        logo_text=None if has_logo else content.program_name,
+        logo_text=logo_text(content),
         expires_at=content.expires_at,
         voided=content.voided,
         places=content.places,
@@ -63,6 +59,38 @@ def pass_of(content: PassContent) -> Pass:
         store_identifiers=content.store_identifiers,
         app_launch_url=content.app_launch_url,
     )
+
+
+def groups_of(content: PassContent) -> tuple[_Fields, _Fields, _Fields, _Fields, _Fields, _Fields, _Fields]:
+    """Return the fields in the order of the groups in `PassFields`."""
+    front: _Fields = ()
+    if content.tier is not None:
+        front = (content.tier,)
+    if content.member is not None:
+        front = (*front, content.member)
+    room = FRONT_FIELDS_MAX - len(front)
+    number = PassField(key=CARD_KEY, label=content.card.label, value=content.card.number)
+    news = () if content.news is None else (content.news,)
+    back = (*news, *content.progress[room:], number, *content.back)
+    return (content.points,), (), front, content.progress[:room], back, (), ()
+
+
+def codes_of(content: PassContent) -> tuple[Barcode, ...]:
+    """Return the codes; a voided card has none: a till must not be able to scan a card that is over."""
+    if content.voided:
+        return ()
+    card = content.card
+    return tuple([Barcode(message=card.scanned, format=name, caption=card.caption) for name in card.formats])
+
+
+def logo_text(content: PassContent) -> str | None:
+    """Return the name beside the logo. A drawn logo is a wordmark: the name would be said twice."""
+    images = content.images
+    if images is not None and images.logo is not None:
+        return None
+    if any(local.logo is not None for local in content.localized_images.values()):
+        return None
+    return content.program_name
 
 
 def house_name(content: PassContent, where: str) -> str:

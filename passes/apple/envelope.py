@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import math
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from passes.apple.events import store_identifiers, web_address
-from passes.apple.fields import TO_JSON, required_text, text
+from passes.apple.fields import quoted, required_text, text
 from passes.apple.model import Barcode, Pass, PassStyle
 from passes.content import Beacon, FeaturedAction, Nfc, PassContentError, Place
 
@@ -34,7 +32,6 @@ CODES_MAX: Final = 8
 CODE_BYTES_MAX: Final = 512
 NFC_BYTES_MAX: Final = 64
 TOKEN_CHARACTERS_MIN: Final = 16
-CODES_KEPT: Final = 1_024
 
 FORMATS: Final = {
     "qr": "PKBarcodeFormatQR",
@@ -130,7 +127,7 @@ def token_text(update_url: str | None, token: str | None) -> str:
         raise PassContentError("authentication_token", f"the token has at least {TOKEN_CHARACTERS_MIN} characters")
     if not token.isascii() or not token.isprintable() or " " in token:
         raise PassContentError("authentication_token", "the token goes into a header: printable ASCII without spaces")
-    return f'"authenticationToken":{TO_JSON(token)}'
+    return f'"authenticationToken":{quoted(token)}'
 
 
 def barcodes_text(codes: tuple[Barcode, ...]) -> str:
@@ -145,33 +142,30 @@ def barcodes_text(codes: tuple[Barcode, ...]) -> str:
 
 
 def _barcode_text(index: int, code: Barcode) -> str:
-    return _kept_barcode_text(index, code.format, code.message, code.encoding, code.caption)
-
-
-@lru_cache(maxsize=CODES_KEPT)
-def _kept_barcode_text(index: int, name: str, message: str, encoding: str | None, caption: str) -> str:
-    where = f"barcodes[{index}]"
+    name, message, encoding = code.format, code.message, code.encoding
     if name not in FORMATS:
-        raise PassContentError(f"{where}.format", f"one of {', '.join(FORMATS)}, not {name!r}")
-    required_text(f"{where}.message", message)
+        raise PassContentError(f"barcodes[{index}].format", f"one of {', '.join(FORMATS)}, not {name!r}")
+    if not message or message.isspace() or len(message) > CODE_BYTES_MAX or not message.isascii():
+        required_text(f"barcodes[{index}].message", message)
     if name in _ALPHABETS:
         alphabet, rule = _ALPHABETS[name]
         if not alphabet.fullmatch(message) or (name == "ean13" and not _ean13(message)):
-            raise PassContentError(f"{where}.message", rule)
+            raise PassContentError(f"barcodes[{index}].message", rule)
     if encoding is None:
         # ISO 8859-1 is what every scanner reads; UTF-8 only when the text leaves no choice.
-        encoding = "iso-8859-1" if all(ord(letter) < 256 for letter in message) else "utf-8"
+        encoding = "iso-8859-1" if message.isascii() or max(message) <= "\xff" else "utf-8"
     try:
-        codecs.lookup(encoding)
-        encoded = message.encode(encoding)
+        size = len(message.encode(encoding))
     except (LookupError, UnicodeError, ValueError) as error:
-        raise PassContentError(f"{where}.encoding", f"the message cannot be written in {encoding!r}") from error
-    if len(encoded) > CODE_BYTES_MAX:
-        raise PassContentError(f"{where}.message", f"a code of more than {CODE_BYTES_MAX} bytes is too dense to scan")
-    barcode = {"format": FORMATS[name], "message": message, "messageEncoding": encoding}
-    if caption:
-        barcode["altText"] = text(f"{where}.caption", caption)
-    return TO_JSON(barcode)
+        raise PassContentError(
+            f"barcodes[{index}].encoding", f"the message cannot be written in {encoding!r}"
+        ) from error
+    if size > CODE_BYTES_MAX:
+        raise PassContentError(
+            f"barcodes[{index}].message", f"a code of more than {CODE_BYTES_MAX} bytes is too dense to scan"
+        )
+    caption = f',"altText":{quoted(text(f"barcodes[{index}].caption", code.caption))}' if code.caption else ""
+    return f'{{"format":"{FORMATS[name]}","message":{quoted(message)},"messageEncoding":{quoted(encoding)}{caption}}}'
 
 
 def _ean13(digits: str) -> bool:

@@ -1,24 +1,23 @@
 """One field of a pass -> its text in `pass.json`.
 
-Most fields say the same on thousands of passes, and a balance differs in its number only: what surrounds the value
-is written and checked once and kept by value.
+The same field of thousands of passes differs in its value only: what surrounds the value is checked and written once,
+and kept.
 
 Source: developer.apple.com/documentation/walletpasses/passfieldcontent
 """
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import re
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from html.parser import HTMLParser
+from json.encoder import encode_basestring
 from operator import attrgetter
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from passes.apple.semantics import is_writable, semantics_json
 from passes.content import PassContentError, PassField, w3c_date
@@ -27,11 +26,14 @@ TEXT_CHARACTERS_MAX: Final = 4_000
 NUMBER_MAX: Final = 2**53
 """Phones read numbers as doubles: beyond this a balance would be shown wrong."""
 FIELDS_KEPT: Final = 4_096
-"""Fields that are kept; a text of 4,000 characters would make the worst of them 50 MB."""
+"""Surroundings of values that are kept; labels are short."""
 
 TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+quoted: Final[Callable[[str], str]] = encode_basestring
+"""A text as JSON: what `TO_JSON` does, without the way there."""
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_WEB_LINK = re.compile(r"https?://[^\s/][^\s]*")
 _ALIGNMENTS: Final = {
     "left": "PKTextAlignmentLeft",
     "center": "PKTextAlignmentCenter",
@@ -70,7 +72,6 @@ _SURROUNDINGS: Final = (
     "date_style",
     "time_style",
     "attributed_value",
-    "link",
     "detectors",
     "ignores_time_zone",
     "is_relative",
@@ -101,38 +102,48 @@ def fields_json(where: str, items: Sequence[PassField], group: str, style: str) 
 
 def _field_text(item: PassField, group: str, style: str) -> str:
     value = item.value
-    kind = type(value)
-    if item.semantics is None:
-        # Equal values of these two are the same text; of floats and dates they need not be (0.0 and -0.0).
-        if kind is int and -NUMBER_MAX < value < NUMBER_MAX and item.link is None:  # type: ignore[operator]
-            before, after = _around_number(_surroundings(item), group, style)
-            return f"{before}{value}{after}"
-        if kind is str:
-            return _with_text(_surroundings(item), value, group, style)
-    return TO_JSON(_field(item, group, style))
+    kind: Any = type(value)
+    if kind not in _WRITERS:
+        kind = _kind(value)
+    before, after = _around(_surroundings(item), kind, group, style)
+    written = _WRITERS[kind](value)
+    if item.link is not None or item.semantics is not None:
+        after = _with_more(item, after, group, style)
+    return f"{before}{written}{after}"
+
+
+def _kind(value: object) -> type[Any]:
+    """Return the kind of a value whose own type is derived from it (an `IntEnum`)."""
+    if not isinstance(value, bool):
+        for kind in _WRITERS:
+            if isinstance(value, kind):
+                return kind
+    raise PassContentError("value", "a value is a text, a number or a date, not true or false")
+
+
+def _with_more(item: PassField, after: str, group: str, style: str) -> str:
+    """Write what cannot be kept: it differs from card to card."""
+    more = ""
+    if item.link is not None and group in _WITH_LINKS and item.attributed_value is None:
+        more = f',"attributedValue":{quoted(_link(item.link, item.value))}'
+    if item.semantics is not None:
+        more += f',"semantics":{TO_JSON(semantics_json("semantics", item.semantics, style=style))}'
+    return f"{more}{after}"
 
 
 @lru_cache(maxsize=FIELDS_KEPT)
-def _around_number(surroundings: tuple[Any, ...], group: str, style: str) -> tuple[str, str]:
-    item = PassField(value=0, **dict(zip(_SURROUNDINGS, surroundings, strict=True)))
-    entry = _field(item, group, style)
-    names = list(entry)
-    at = names.index("value")
-    before = TO_JSON({name: entry[name] for name in names[:at]})
-    after = TO_JSON({name: entry[name] for name in names[at + 1 :]})
-    return f'{before[:-1]},"value":', f",{after[1:]}" if len(after) > len("{}") else "}"
-
-
-@lru_cache(maxsize=FIELDS_KEPT)
-def _with_text(surroundings: tuple[Any, ...], value: str, group: str, style: str) -> str:
-    return TO_JSON(_field(PassField(value=value, **dict(zip(_SURROUNDINGS, surroundings, strict=True))), group, style))
-
-
-def _field(item: PassField, group: str, style: str) -> dict[str, object]:
-    entry: dict[str, object] = {"key": required_text("key", item.key)}
+def _around(surroundings: tuple[Any, ...], kind: type[Any], group: str, style: str) -> tuple[str, str]:
+    """Return the text before and after the value of a field whose value is of this kind."""
+    item = PassField(value=_EXAMPLES[kind], **dict(zip(_SURROUNDINGS, surroundings, strict=True)))
+    head: dict[str, object] = {"key": required_text("key", item.key)}
     if item.label:
-        entry["label"] = text("label", item.label)
-    entry["value"] = _value(item.value)
+        head["label"] = text("label", item.label)
+    tail = TO_JSON(_options(item, group, style))
+    return f'{TO_JSON(head)[:-1]},"value":', f",{tail[1:]}" if len(tail) > len("{}") else "}"
+
+
+def _options(item: PassField, group: str, style: str) -> dict[str, object]:
+    entry: dict[str, object] = {}
     if item.change_message is not None:
         if "%@" not in item.change_message:
             raise PassContentError("change_message", "a change message contains %@, which becomes the new value")
@@ -143,7 +154,11 @@ def _field(item: PassField, group: str, style: str) -> dict[str, object]:
         entry["textAlignment"] = choice("alignment", item.alignment, _ALIGNMENTS)
     entry.update(_number_format(item))
     entry.update(_date_format(item))
-    entry.update(_links(item, group))
+    if item.attributed_value is not None:
+        if group not in _WITH_LINKS:
+            raise PassContentError("attributed_value", "links work on the back of the pass only")
+        _Markup().check(text("attributed_value", item.attributed_value))
+        entry["attributedValue"] = item.attributed_value
     if item.detectors is not None:
         if group != "backFields":
             raise PassContentError("detectors", "data detectors work on the back of the pass only")
@@ -154,21 +169,38 @@ def _field(item: PassField, group: str, style: str) -> dict[str, object]:
         if item.row not in (0, 1):
             raise PassContentError("row", "a row is 0 or 1")
         entry["row"] = int(item.row)
-    if item.semantics is not None:
-        entry["semantics"] = semantics_json("semantics", item.semantics, style=style)
     return entry
 
 
-def _value(value: object) -> str | int | float:
-    if isinstance(value, datetime):
-        return w3c_date("value", value)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise PassContentError("value", "a value is a text, a number or a date, not true or false")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise PassContentError("value", "a number must be finite: JSON has no NaN or infinity")
-    if isinstance(value, int) and not -NUMBER_MAX < value < NUMBER_MAX:
+def _text_value(value: Any) -> str:
+    if len(value) > TEXT_CHARACTERS_MAX or not (value.isascii() or is_writable(value)):
+        text("value", value)
+    return quoted(value)
+
+
+def _whole_number(value: Any) -> str:
+    if not -NUMBER_MAX < value < NUMBER_MAX:
         raise PassContentError("value", "a whole number has at most 53 bits: phones read numbers as doubles")
-    return text("value", value) if isinstance(value, str) else value
+    return int.__repr__(value)
+
+
+def _fraction(value: Any) -> str:
+    if not math.isfinite(value):
+        raise PassContentError("value", "a number must be finite: JSON has no NaN or infinity")
+    return float.__repr__(value)
+
+
+def _date_value(value: Any) -> str:
+    return f'"{w3c_date("value", value)}"'
+
+
+_WRITERS: Final[Mapping[type[Any], Callable[[Any], str]]] = {
+    str: _text_value,
+    int: _whole_number,
+    float: _fraction,
+    datetime: _date_value,
+}
+_EXAMPLES: Final[Mapping[type[Any], Any]] = {str: "", int: 0, float: 0.0, datetime: datetime(2026, 1, 1, tzinfo=UTC)}
 
 
 def _number_format(item: PassField) -> dict[str, object]:
@@ -207,23 +239,13 @@ def _date_format(item: PassField) -> dict[str, object]:
     return entry
 
 
-def _links(item: PassField, group: str) -> dict[str, object]:
-    if item.attributed_value is not None:
-        if group not in _WITH_LINKS:
-            raise PassContentError("attributed_value", "links work on the back of the pass only")
-        _Markup().check(text("attributed_value", item.attributed_value))
-        return {"attributedValue": item.attributed_value}
-    if item.link is None or group not in _WITH_LINKS:
-        return {}
-    text("link", item.link)
-    try:
-        scheme = urlsplit(item.link).scheme
-    except ValueError as error:
-        raise PassContentError("link", "a link is an http or https address") from error
-    if scheme not in ("https", "http"):
+def _link(link: str, value: object) -> str:
+    if not _WEB_LINK.fullmatch(text("link", link)):
         raise PassContentError("link", "a link is an http or https address")
-    shown = html.escape(str(item.value), quote=False)
-    return {"attributedValue": f'<a href="{html.escape(item.link)}">{shown}</a>'}
+    # By hand: `html.escape` reads a text five times, and an address has little to escape.
+    address = link.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f'<a href="{address}">{shown}</a>'
 
 
 class _Markup(HTMLParser):

@@ -16,11 +16,11 @@ from operator import attrgetter
 from typing import Any, Final
 
 from passes.apple import envelope
-from passes.apple.card import house_name, pass_of
+from passes.apple.card import codes_of, groups_of, house_name, logo_text
 from passes.apple.events import boarding_json, event_json
 from passes.apple.fields import TO_JSON, fields_json, fields_text
-from passes.apple.model import Pass, PassFields, PassStyle, RelevantMoment, RelevantSpan
-from passes.apple.semantics import semantics_json
+from passes.apple.model import Barcode, Pass, PassFields, PassStyle, RelevantMoment, RelevantSpan
+from passes.apple.semantics import Semantics, semantics_json
 from passes.content import PassContent, PassContentError, PassField, w3c_date
 
 JsonObject = dict[str, object]
@@ -51,15 +51,13 @@ SQUARE_CODES: Final = ("qr", "aztec")
 _SERIAL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _groups = attrgetter(*GROUPS)
 _by_group = tuple(GROUPS.items())
+_AUXILIARY = list(GROUPS).index("auxiliary")
 _ROW_IS_SHARED = (PassStyle.STORE_CARD, PassStyle.COUPON, PassStyle.GENERIC)
 _WITHOUT_DATE = (PassStyle.STORE_CARD,)
-_STEADY: Final = (
-    "style",
+_SHARED: Final = (
     "organization_name",
     "description",
     "colors",
-    "logo_text",
-    "suppress_strip_shine",
     "voided",
     "places",
     "max_distance_meters",
@@ -67,12 +65,13 @@ _STEADY: Final = (
     "nfc",
     "featured_actions",
     "sharing_prohibited",
-    "grouping_identifier",
     "store_identifiers",
     "app_launch_url",
     "update_url",
 )
-_steady_parts = attrgetter(*_STEADY)
+_OF_A_PASS: Final = ("style", "logo_text", "suppress_strip_shine", "grouping_identifier")
+_shared_parts = attrgetter(*_SHARED)
+_pass_parts = attrgetter(*_OF_A_PASS)
 _NO_FIELDS = PassFields()
 
 
@@ -91,78 +90,122 @@ def pass_text(content: PassContent | Pass, *, pass_type_id: str, team_id: str, a
 
     Raises `PassContentError` naming the field and Apple's rule.
     """
+    identity = (pass_type_id, team_id, allow_http)
     if isinstance(content, Pass):
-        return _text(content, pass_type_id, team_id, allow_http=allow_http)
+        return _join(_any_pass(content, identity))
     try:
-        return _text(pass_of(content), pass_type_id, team_id, allow_http=allow_http)
+        return _join(_loyalty_card(content, identity))
     except PassContentError as error:
         raise PassContentError(house_name(content, error.where), error.rule) from error
 
 
-def _text(card: Pass, pass_type_id: str, team_id: str, *, allow_http: bool) -> str:
+_Identity = tuple[str, str, bool]
+"""Pass Type ID, team, whether an http address is taken."""
+
+
+def _join(parts: list[str]) -> str:
+    return f"{{{','.join(parts)}}}"
+
+
+def _loyalty_card(content: PassContent, identity: _Identity) -> list[str]:
+    """The members of `card.pass_of(content)`, by a shorter way: it is gone for each member at every change."""
+    codes = codes_of(content)
+    parts = [
+        _steady((PassStyle.STORE_CARD, logo_text(content), False, None), _shared_parts(content), identity),
+        *_members(content, codes),
+        _style(groups_of(content), None, "fields", PassStyle.STORE_CARD, square=_is_square(codes)),
+    ]
+    if content.semantics is not None:
+        parts.append(_semantics(content.semantics, PassStyle.STORE_CARD))
+    return parts
+
+
+def _any_pass(card: Pass, identity: _Identity) -> list[str]:
+    fields = card.fields
+    parts = [
+        _steady(_pass_parts(card), _shared_parts(card), identity),
+        *_members(card, card.barcodes),
+        _style(_groups(fields), fields.transit_type, "fields", card.style, square=_is_square(card.barcodes)),
+    ]
+    if card.poster is not None:
+        if card.style is not PassStyle.GENERIC:
+            raise PassContentError("poster", "a poster stands beside a generic pass, which older phones show")
+        poster = card.poster
+        parts.append(_style(_groups(poster), poster.transit_type, "poster", POSTER, square=False))
+    if card.relevant_date is not None or card.relevant_dates:
+        parts.append(TO_JSON(_relevance(card))[1:-1])
+    if card.semantics is not None:
+        parts.append(_semantics(card.semantics, card.style))
+    if card.user_info is not None:
+        parts.append(f'"userInfo":{_user_info(card.user_info)}')
+    if (extras := _extras(card)) != {}:
+        parts.append(TO_JSON(extras)[1:-1])
+    return parts
+
+
+@lru_cache(maxsize=STEADY_KEPT)
+def _steady(of_a_pass: tuple[Any, ...], shared: tuple[Any, ...], identity: _Identity) -> str:
+    """Write what the cards of one program share. Every part is hashable, and equal parts are the same text."""
+    parts = dict(zip((*_OF_A_PASS, *_SHARED), (*of_a_pass, *shared), strict=True))
+    pass_type_id, team_id, allow_http = identity
+    card = Pass(serial_number="", fields=_NO_FIELDS, **parts)
+    return TO_JSON(envelope.steady(card, pass_type_id=pass_type_id, team_id=team_id, allow_http=allow_http))[1:-1]
+
+
+def _members(card: PassContent | Pass, codes: tuple[Barcode, ...]) -> list[str]:
+    """What differs from card to card around the fields."""
     if not _SERIAL.fullmatch(card.serial_number):
         raise PassContentError(
             "serial_number", "1 to 64 letters, digits, '.', '_' or '-': it becomes part of an address"
         )
-    steady = _steady(_steady_parts(card), pass_type_id, team_id, allow_http)
-    square = bool(card.barcodes) and card.barcodes[0].format in SQUARE_CODES
-    parts = [steady, f'"serialNumber":"{card.serial_number}"', _style(card.fields, "fields", card.style, square=square)]
-    if card.poster is not None:
-        if card.style is not PassStyle.GENERIC:
-            raise PassContentError("poster", "a poster stands beside a generic pass, which older phones show")
-        parts.append(_style(card.poster, "poster", POSTER, square=False))
-    if card.barcodes:
-        parts.append(f'"barcodes":{envelope.barcodes_text(card.barcodes)}')
+    parts = [f'"serialNumber":"{card.serial_number}"']
+    if codes:
+        parts.append(f'"barcodes":{envelope.barcodes_text(codes)}')
     if card.authentication_token is not None or card.update_url is not None:
         parts.append(envelope.token_text(card.update_url, card.authentication_token))
     if card.expires_at is not None:
         parts.append(f'"expirationDate":"{w3c_date("expires_at", card.expires_at)}"')
-    if card.relevant_date is not None or card.relevant_dates:
-        parts.append(TO_JSON(_relevance(card))[1:-1])
-    if card.semantics is not None:
-        parts.append(f'"semantics":{TO_JSON(semantics_json("semantics", card.semantics, style=card.style))}')
-    if card.user_info is not None:
-        parts.append(f'"userInfo":{_user_info(card.user_info)}')
-    if card.event is not None or card.boarding is not None:
-        parts.append(TO_JSON(_extras(card))[1:-1])
-    return f"{{{','.join(filter(None, parts))}}}"
+    return parts
 
 
-@lru_cache(maxsize=STEADY_KEPT)
-def _steady(parts: tuple[Any, ...], pass_type_id: str, team_id: str, allow_http: bool) -> str:
-    """Write what the cards of one program share. Every part is hashable, and equal parts are the same text."""
-    card = Pass(serial_number="", fields=_NO_FIELDS, **dict(zip(_STEADY, parts, strict=True)))
-    return TO_JSON(envelope.steady(card, pass_type_id=pass_type_id, team_id=team_id, allow_http=allow_http))[1:-1]
+def _is_square(codes: tuple[Barcode, ...]) -> bool:
+    return bool(codes) and codes[0].format in SQUARE_CODES
 
 
-def _style(fields: PassFields, where: str, style: str, *, square: bool) -> str:
+def _semantics(semantics: Semantics, style: str) -> str:
+    return f'"semantics":{TO_JSON(semantics_json("semantics", semantics, style=style))}'
+
+
+_Groups = tuple[tuple[PassField, ...], ...]
+"""The groups of fields in the order of `GROUPS`."""
+
+
+def _style(groups: _Groups, transit_type: str | None, where: str, style: str, *, square: bool) -> str:
     """Write one style's dictionary: its groups of fields, within the room that the layout has."""
-    groups = _groups(fields)
     written: list[str] = []
-    keys: set[str] = set()
-    count = 0
+    keys: list[str] = []
     for (name, group), items in zip(_by_group, groups, strict=True):
         if items:
             written.append(f'"{group}":{fields_text(f"{where}.{name}", items, group, style)}')
-            count += len(items)
-            keys.update([item.key for item in items])
-    if count > FIELDS_MAX:
-        raise PassContentError(where, f"a pass has at most {FIELDS_MAX} fields, this one {count}")
-    if len(keys) != count:
-        raise _repeated(fields, where)
-    _check_room(fields, where, style, square=square)
-    if (fields.transit_type is not None) != (style == PassStyle.BOARDING_PASS):
+            keys += [item.key for item in items]
+    if len(keys) > FIELDS_MAX:
+        raise PassContentError(where, f"a pass has at most {FIELDS_MAX} fields, this one {len(keys)}")
+    if len(set(keys)) != len(keys):
+        raise _repeated(groups, where)
+    has_rows = style == PassStyle.EVENT_TICKET and any(item.row == 1 for item in groups[_AUXILIARY])
+    _check_room(tuple(map(len, groups)), where, style, square, has_rows)
+    if (transit_type is not None) != (style == PassStyle.BOARDING_PASS):
         raise PassContentError(f"{where}.transit_type", "a boarding pass has a transit type, other passes have none")
-    if fields.transit_type is not None:
-        if fields.transit_type not in TRANSIT_TYPES:
+    if transit_type is not None:
+        if transit_type not in TRANSIT_TYPES:
             raise PassContentError(f"{where}.transit_type", f"one of {', '.join(TRANSIT_TYPES)}")
-        written.append(f'"transitType":"{TRANSIT_TYPES[fields.transit_type]}"')
+        written.append(f'"transitType":"{TRANSIT_TYPES[transit_type]}"')
     return f'"{style}":{{{",".join(written)}}}'
 
 
-def _repeated(fields: PassFields, where: str) -> PassContentError:
+def _repeated(groups: _Groups, where: str) -> PassContentError:
     seen: set[str] = set()
-    for name, items in zip(GROUPS, _groups(fields), strict=True):
+    for name, items in zip(GROUPS, groups, strict=True):
         for index, item in enumerate(items):
             if item.key in seen:
                 return PassContentError(
@@ -172,31 +215,26 @@ def _repeated(fields: PassFields, where: str) -> PassContentError:
     raise AssertionError("the keys differ")
 
 
-def _check_room(fields: PassFields, where: str, style: str, *, square: bool) -> None:
-    is_boarding, is_poster = style == PassStyle.BOARDING_PASS, style == POSTER
-    limits = (
-        ("header", len(fields.header), 3),
-        ("primary", len(fields.primary), 2 if is_boarding else 1),
-        ("secondary", len(fields.secondary), 4),
-        ("auxiliary", len(fields.auxiliary), _auxiliary_room(fields, style)),
-        ("footer", len(fields.footer), 1 if is_poster else 0),
-    )
-    for name, count, limit in limits:
-        if count > limit:
-            raise PassContentError(f"{where}.{name}", f"this style has room for {limit} such fields, not {count}")
-    if fields.additional_info and style != PassStyle.EVENT_TICKET:
-        raise PassContentError(f"{where}.additional_info", "additional information is for event tickets")
-    shared = len(fields.secondary) + len(fields.auxiliary)
+@lru_cache(maxsize=STEADY_KEPT)
+def _check_room(counts: tuple[int, ...], where: str, style: str, square: bool, has_rows: bool) -> None:
+    count = dict(zip(GROUPS, counts, strict=True))
+    is_boarding = style == PassStyle.BOARDING_PASS
+    room = {
+        "header": 3,
+        "primary": 2 if is_boarding else 1,
+        "secondary": 4,
+        "auxiliary": 8 if has_rows else 5 if is_boarding else 4,
+        "footer": 1 if style == POSTER else 0,
+        "additional_info": FIELDS_MAX if style == PassStyle.EVENT_TICKET else 0,
+    }
+    for name, limit in room.items():
+        if count[name] > limit:
+            raise PassContentError(f"{where}.{name}", f"{style} has room for {limit} such fields, not {count[name]}")
+    shared = count["secondary"] + count["auxiliary"]
     if square and style in _ROW_IS_SHARED and shared > 4:
         raise PassContentError(
             f"{where}.auxiliary", f"beside a square code secondary and auxiliary fields share 4 places, not {shared}"
         )
-
-
-def _auxiliary_room(fields: PassFields, style: str) -> int:
-    if style == PassStyle.EVENT_TICKET and any(item.row == 1 for item in fields.auxiliary):
-        return 8  # two rows of four
-    return 5 if style == PassStyle.BOARDING_PASS else 4
 
 
 def _relevance(card: Pass) -> JsonObject:

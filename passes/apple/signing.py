@@ -156,7 +156,8 @@ class Signer:
         """
         self.check(now)
         layout = self._layout
-        time = f"{now.astimezone(UTC):%y%m%d%H%M%SZ}".encode()
+        at = now.astimezone(UTC)
+        time = b"%02d%02d%02d%02d%02d%02dZ" % (at.year % 100, at.month, at.day, at.hour, at.minute, at.second)
         attributes = time + layout.before_digest + hashlib.sha256(manifest).digest()
         signed = hashlib.sha256(layout.signed_head + attributes).digest()
         value = self._key.sign(signed, _PADDING, _PREHASHED)
