@@ -20,6 +20,7 @@ COMMANDS = {
     "worker": ("wallet_server.cli.parts", "worker", "Run one worker process on one queue."),
     "dispatcher": ("wallet_server.cli.parts", "dispatcher", "Run the dispatcher, which rings the workers."),
     "tick": ("wallet_server.cli.parts", "tick", "Run the clockwork of recurring work."),
+    "doctor": ("wallet_server.cli.doctor", "doctor", "Look at the whole installation, and say what to mend."),
     "migrate": ("wallet_server.cli.database", "migrate", "Bring the database to this version of the program."),
     "verify": ("wallet_server.cli.database", "verify", "Check every invariant of the stored data."),
     "program": ("wallet_server.cli.programs", "program", "Programs as files; ready ones; settlement."),

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlmodel import Session
 
 from passes.apple.development import DevelopmentCertificates, make_development_certificates
 from passes.apple.signing import CertificateProblem, Signer
@@ -70,14 +73,6 @@ class Wallets:
     @property
     def pass_type_id(self) -> str:
         return self.signer.pass_type_id
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What was imported into the database for all programs."""
-
-    signer: Signer | None = None
-    google: GoogleParameters | None = None
 
 
 def development_folder(settings: Settings) -> Path:
@@ -166,13 +161,12 @@ def load_wallets(settings: Settings, now: datetime, engine: Engine | None = None
     together, cannot be read, or (in the sandbox) are Apple's own. An expired certificate does not stop the
     start: the till must go on, only passes are no longer signed.
     """
-    stored = load_stored(settings, now, engine) if engine is not None else Stored()
     development = False
     try:
         if settings.WALLET_APPLE_CERTIFICATE_FILE is not None:
             signer = _configured_signer(settings)
-        elif stored.signer is not None:
-            signer = stored.signer
+        elif engine is not None and (stored := _stored_signer(settings, now, engine)) is not None:
+            signer = stored
         else:
             signer, development = _development_signer(make_development_folder(settings, now), settings), True
     except CertificateProblem as problem:
@@ -187,28 +181,38 @@ def load_wallets(settings: Settings, now: datetime, engine: Engine | None = None
     return Wallets(
         signer=signer,
         apns=ApnsParameters(settings.apns_url, str(ca_file) if ca_file else None),
-        google=_google(settings) or stored.google,
+        google=load_google(settings, engine) if engine is not None else _google(settings),
         development=development,
     )
 
 
-def load_stored(settings: Settings, now: datetime, engine: Engine) -> Stored:
-    """What was imported for all programs; nothing where the database has no tables yet.
+def load_google(settings: Settings, engine: Engine) -> GoogleParameters | None:
+    """Google's parameters of the environment, else the imported ones. Raises :class:`ConfigurationError`."""
+    return _google(settings) or _stored_google(settings, engine)
 
-    Raises :class:`ConfigurationError` for a database that cannot be used, and
-    :class:`wallet_server.issuance.keys.KeyProblem` for keys that cannot be opened.
-    """
-    vault = KeyVault(settings.WALLET_SECRET_KEY)
+
+def _stored_signer(settings: Settings, now: datetime, engine: Engine) -> Signer | None:
+    with _stored(engine) as session:
+        return stored_signer(session, KeyVault(settings.WALLET_SECRET_KEY), None, now) if session else None
+
+
+def _stored_google(settings: Settings, engine: Engine) -> GoogleParameters | None:
+    with _stored(engine) as session:
+        found = stored_google_account(session, KeyVault(settings.WALLET_SECRET_KEY)) if session else None
+    return GoogleParameters(found[0], found[1], settings.google_api_url) if found else None
+
+
+@contextmanager
+def _stored(engine: Engine) -> Iterator[Session | None]:
+    """The database of imported keys; ``None`` where it has no tables yet, at the first start."""
     try:
         if not sa.inspect(engine).has_table(WalletKey.__tablename__):
-            return Stored()
+            yield None
+            return
         with reading(engine) as session:
-            signer = stored_signer(session, vault, None, now)
-            google = stored_google_account(session, vault)
+            yield session
     except sa.exc.DatabaseError as error:
         raise ConfigurationError(f"the database cannot be used: {error.orig}") from error
-    parameters = GoogleParameters(google[0], google[1], settings.google_api_url) if google else None
-    return Stored(signer, parameters)
 
 
 def _configured_signer(settings: Settings) -> Signer:
