@@ -73,7 +73,7 @@ def test_what_members_have_and_when_it_ends(
             adjust(session, program, command, role="owner", actor="cli", now=clock.now())
     page = words(manager.get(PAGE))
     assert "Points outstanding 147 Worth MKD 147.00 End within 30 days 100 End within 90 days 140" in page
-    assert "December 2026 100 MKD 100.00 January 2027 40 MKD 40.00" in page
+    assert "December 2026 100 · MKD 100.00 January 2027 40 · MKD 40.00" in page
     assert "Points end 200 days after they were earned." in page
 
 
