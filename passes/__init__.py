@@ -9,9 +9,17 @@ module                    what it holds
 `content`                 `PassContent`: what one card says, the same for both wallets; `PassContentError`
 `artwork`                 icon, logo and strip PNGs at three scales, drawn from a program's look
 `glyphs`                  the pictograms of stamps and marks
-`apple.pass_json`         `PassContent` -> the `pass.json` dictionary of a store card, checked against
-                          Apple's rules
-`apple.bundle`            files -> a deterministic, signed `.pkpass`
+`apple.model`             `Pass`: any pass that Apple Wallet knows, with its styles, groups of fields and codes
+`apple.events`            what tickets and boarding passes say besides
+`apple.semantics`         `Semantics`: what a pass or a field means, for the phone's suggestions
+`apple.card`              the loyalty card as a `Pass`
+`apple.pass_json`         `PassContent` or `Pass` -> `pass.json`, checked against Apple's rules
+`apple.fields`            its fields
+`apple.envelope`          what it says around them: colours, codes, places, beacons, the update service
+`apple.pictures`          is this a PNG, and does it fit its place?
+`apple.localization`      texts and pictures by language: the `.lproj` folders
+`apple.bundle`            `PassContent` or `Pass` -> a deterministic, signed `.pkpass`
+`apple.pkpasses`          several of them in one `.pkpasses`
 `apple.signing`           `Signer`: a Pass Type ID certificate set, loaded and checked once
 `apple.cms`               the same signature taken apart and checked
 `apple.development`       a self-made certificate family for machines without Apple's

@@ -67,6 +67,8 @@ def check_pass_json(document: Mapping[str, object]) -> None:
         value = document.get(key)
         if value is not None and not (isinstance(value, str) and _COLOR.fullmatch(value)):
             raise PassJsonProblem("bad_color", f"{key} {value!r} is not a colour such as rgb(1, 2, 3).")
+    _check_relevant_dates(document)
+    _check_beacons_and_nfc(document)
     if "appLaunchURL" in document and "associatedStoreIdentifiers" not in document:
         raise PassJsonProblem("bad_value", "appLaunchURL needs associatedStoreIdentifiers.")
     _check_update_service(document)
@@ -119,6 +121,33 @@ def _check_locations(document: Mapping[str, object]) -> None:
                 raise PassJsonProblem("bad_location", f"a location needs the number {key}.")
 
 
+def _check_relevant_dates(document: Mapping[str, object]) -> None:
+    dates = document.get("relevantDates", [])
+    if not isinstance(dates, list):
+        raise PassJsonProblem("bad_date", "relevantDates must be a list.")
+    for entry in dates:
+        if not isinstance(entry, dict) or not ({"date", "relevantDate"} & entry.keys() or "startDate" in entry):
+            raise PassJsonProblem("bad_date", "each of the relevantDates needs date or startDate.")
+        for key in ("date", "relevantDate", "startDate", "endDate"):
+            if key in entry:
+                _check_date(f"{key} of relevantDates", entry[key])
+
+
+def _check_beacons_and_nfc(document: Mapping[str, object]) -> None:
+    beacons = document.get("beacons", [])
+    if not isinstance(beacons, list) or not all(
+        isinstance(beacon, dict) and isinstance(beacon.get("proximityUUID"), str) for beacon in beacons
+    ):
+        raise PassJsonProblem("bad_beacon", "beacons must be a list of objects with a proximityUUID.")
+    nfc = document.get("nfc")
+    if nfc is not None and not (
+        isinstance(nfc, dict)
+        and isinstance(nfc.get("message"), str)
+        and isinstance(nfc.get("encryptionPublicKey"), str)
+    ):
+        raise PassJsonProblem("bad_nfc", "nfc must hold the texts message and encryptionPublicKey.")
+
+
 def _check_fields(document: Mapping[str, object]) -> None:
     styles = [style for style in STYLES if style in document]
     if not styles:
@@ -129,6 +158,8 @@ def _check_fields(document: Mapping[str, object]) -> None:
         card = document[style]
         if not isinstance(card, dict):
             raise PassJsonProblem("malformed_json", f"{style} must be an object.")
+        if style == "boardingPass" and not isinstance(card.get("transitType"), str):
+            raise PassJsonProblem("missing_key", "boardingPass needs a transitType.")
         seen: set[str] = set()
         for group in FIELD_GROUPS:
             fields = card.get(group, [])

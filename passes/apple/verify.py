@@ -3,8 +3,9 @@
 `open_pass` is the simulator's install step and the tests' referee. It trusts nothing of the file: not its
 size, its names, its sums, its dates or its certificates.
 
-Sources: developer.apple.com/documentation/walletpasses/building-a-pass and …/pass; RFC 5652 (CMS); reasons
-reported from phones' logs, collected in the project's protocol notes.
+Sources: developer.apple.com/documentation/walletpasses/building-a-pass, …/pass and
+…/distributing-and-updating-a-pass; RFC 5652 (CMS); reasons reported from phones' logs, collected in the project's
+protocol notes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from cryptography import x509
 
 from passes.apple.cms import SignatureProblem, verify_signature
 from passes.apple.pass_rules import PassJsonProblem, check_pass_json
+from passes.apple.pictures import NotPng, png_size
 
 BUNDLE_BYTES_MAX = 16 * 1024 * 1024
+PASSES_BYTES_MAX = 150 * 1000 * 1000
+PASSES_MAX = 10
 UNPACKED_BYTES_MAX = 48 * 1024 * 1024
 FILES_MAX = 200
 
@@ -33,7 +37,6 @@ _STRINGS_ENTRY = re.compile(
 )
 _ESCAPE = re.compile(r"\\(?:U([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _LOCALIZED = re.compile(r"([A-Za-z-]{2,16}|[A-Za-z]{2,3}(?:-[A-Za-z0-9]+)*)\.lproj/([^/]+)")
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 class PassRefused(Exception):
@@ -64,7 +67,9 @@ class OpenedPass:
 
 def open_pass(data: bytes, *, trusted_roots: Sequence[x509.Certificate], now: datetime) -> OpenedPass:
     """Return the pass in a `.pkpass`, or raise `PassRefused`."""
-    files = _unpack(data)
+    if len(data) > BUNDLE_BYTES_MAX:
+        raise PassRefused("too_large", f"The file is larger than {BUNDLE_BYTES_MAX // 1024 // 1024} MB.")
+    files = _unpack(data, bytes_max=UNPACKED_BYTES_MAX)
     for name in ("pass.json", "manifest.json", "signature"):
         if name not in files:
             folder = next((path.split("/", 1)[0] for path in files if path.endswith(f"/{name}")), None)
@@ -96,6 +101,18 @@ def open_pass(data: bytes, *, trusted_roots: Sequence[x509.Certificate], now: da
     return OpenedPass(document, strings, images, localized, signed_at)
 
 
+def open_passes(data: bytes, *, trusted_roots: Sequence[x509.Certificate], now: datetime) -> tuple[OpenedPass, ...]:
+    """Return the passes of a `.pkpasses` in its order, or raise `PassRefused`: one bad pass spoils all."""
+    if len(data) > PASSES_BYTES_MAX:
+        raise PassRefused("too_large", f"The file is larger than {PASSES_BYTES_MAX // 1000 // 1000} MB.")
+    files = _unpack(data, bytes_max=PASSES_BYTES_MAX)
+    if not files:
+        raise PassRefused("missing_file", "The file holds no pass.")
+    if len(files) > PASSES_MAX:
+        raise PassRefused("too_many_files", f"The file holds more than {PASSES_MAX} passes.")
+    return tuple(open_pass(content, trusted_roots=trusted_roots, now=now) for content in files.values())
+
+
 def parse_strings(content: bytes) -> dict[str, str]:
     """Return the entries of a `pass.strings` file (UTF-8, or UTF-16 with its mark).
 
@@ -121,9 +138,7 @@ def _unescape(text: str) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else simple.get(match[2], match[2]), text)
 
 
-def _unpack(data: bytes) -> dict[str, bytes]:
-    if len(data) > BUNDLE_BYTES_MAX:
-        raise PassRefused("too_large", f"The file is larger than {BUNDLE_BYTES_MAX // 1024 // 1024} MB.")
+def _unpack(data: bytes, *, bytes_max: int) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
@@ -135,9 +150,9 @@ def _unpack(data: bytes) -> dict[str, bytes]:
                 _check_member(member, files)
                 with archive.open(member) as stream:
                     # The size in the header is a claim; what is read is what counts.
-                    content = stream.read(UNPACKED_BYTES_MAX - total + 1)
+                    content = stream.read(bytes_max - total + 1)
                 total += len(content)
-                if total > UNPACKED_BYTES_MAX:
+                if total > bytes_max:
                     raise PassRefused("too_large", "The pass unpacks to more than a phone would accept.")
                 files[member.filename] = content
             return files
@@ -207,5 +222,7 @@ def _check_icon(files: Mapping[str, bytes]) -> None:
     if not icons:
         raise PassRefused("missing_icon", "The pass has no icon.png.")
     for name in sorted(name for name in files if name.endswith(".png")):
-        if not files[name].startswith(_PNG_START):
-            raise PassRefused("bad_image", f"{name} is not a PNG image.")
+        try:
+            png_size(files[name])
+        except NotPng as problem:
+            raise PassRefused("bad_image", f"{name} is not a PNG image: {problem}.") from problem
