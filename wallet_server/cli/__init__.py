@@ -27,6 +27,7 @@ COMMANDS = {
     "api-key": ("wallet_server.cli.programs", "api_key", "Keys of tills."),
     "staff": ("wallet_server.cli.programs", "staff", "People who work with the panel."),
     "apple": ("wallet_server.cli.apple", "apple", "Apple Wallet's key and certificate."),
+    "google": ("wallet_server.cli.google", "google", "Google Wallet's account."),
     "import": ("wallet_server.cli.imports", "import_", "Bring in members and receipts from files."),
     "sandbox": ("wallet_server.cli.sandbox", "sandbox", "The moved clock and the simulated phones."),
     "bench": ("wallet_server.cli.bench", "bench", "Run the benchmarks."),

@@ -33,7 +33,7 @@ def doctor(as_json: bool) -> None:
     if as_json:
         click.echo(to_json({"findings": [finding.as_dict() for finding in findings]}))
     else:
-        _print(findings)
+        print_findings(findings)
     if any(finding.level is Level.BROKEN for finding in findings):
         raise SystemExit(1)
 
@@ -81,7 +81,8 @@ def _group_runs(settings: Settings) -> bool:
     return False
 
 
-def _print(findings: Sequence[Finding]) -> None:
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Show findings at no more than 80 columns: mark, part, sentence, and below it the cure."""
     width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
     click.secho(f"Wallet Server {__version__}", bold=True)
     click.echo()
