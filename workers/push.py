@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 from sqlmodel import Session, col, select
 
-from passes.apple.push import PushOutcome, PushVerdict
+from passes.apple.push_outcome import PushOutcome, PushVerdict
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.queries import PushTarget, push_targets

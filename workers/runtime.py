@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from passes.apple.push import ApnsSender, PushOutcome
+from passes.apple.push import ApnsSender
+from passes.apple.push_outcome import PushOutcome
 from wallet_server.context import ServerContext
 from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.content import CardState

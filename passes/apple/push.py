@@ -6,19 +6,16 @@ used because it is the only HTTP/2 client for Python that comes near the server'
 
 Sources: developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns and
 …/handling-notification-responses-from-apns; for passes the certificate that signs them is the client
-certificate, and the topic is its Pass Type ID.
+certificate, and the topic is its Pass Type ID. A provider token of the same team takes its place.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +23,17 @@ from uuid import uuid4
 
 import certifi
 import pycurl
+
+from passes.apple.provider_token import ProviderToken
+from passes.apple.push_outcome import (
+    RECONNECT_REASONS,
+    STALE_KEY_REASONS,
+    TOO_MANY_KEYS_REASON,
+    PushOutcome,
+    PushVerdict,
+    parse_answer,
+    verdict_of,
+)
 
 APNS_PRODUCTION_URL = "https://api.push.apple.com"
 """Passes always use production: there are no sandbox tokens for Wallet."""
@@ -37,8 +45,6 @@ _HTTP_2 = 3  # CURL_HTTP_VERSION_2_0, what CURLINFO_HTTP_VERSION reports
 _IDLE_CONNECTION_SECONDS = 3600  # APNs wants connections kept; libcurl's own limit is two minutes
 _PROBE_AFTER_SECONDS = 30  # a connection idle for longer may be gone without a word
 
-_BAD_TOKEN_REASONS = frozenset({"BadDeviceToken", "DeviceTokenNotForTopic"})
-_RESEND_REASONS = frozenset({"IdleTimeout"})
 _TLS_ERRORS = frozenset(
     {
         pycurl.E_SSL_CERTPROBLEM,
@@ -52,37 +58,10 @@ _TLS_ERRORS = frozenset(
 _TLS_ALERT = re.compile(r"alert.*(certificate|unknown ca)", re.IGNORECASE)
 
 
-class PushVerdict(StrEnum):
-    """What to do about a token after a push."""
-
-    ACCEPTED = "accepted"
-    """APNs took it; whether the phone ever fetches is another question."""
-    GONE = "gone"
-    """Drop registrations made before the outcome's `timestamp`; younger ones are alive."""
-    BAD_TOKEN = "bad_token"  # noqa: S105 - a verdict, not a secret
-    """Drop the token's registrations. Many in one batch mean a wrong certificate: stop then."""
-    RETRY_LATER = "retry_later"
-    """Nothing is known to be wrong with the token; push again with back-off."""
-    CONFIGURATION = "configuration"
-    """Certificate, topic or request are wrong: stop this program's pushes and raise an alarm."""
-
-
-@dataclass(frozen=True, slots=True)
-class PushOutcome:
-    """What came of one token. `status` is the HTTP status, 0 if there was no answer."""
-
-    token: str
-    apns_id: str
-    status: int
-    reason: str
-    timestamp: datetime | None
-    verdict: PushVerdict
-
-
 class _Stream:
     """One reusable libcurl handle, which is one HTTP/2 stream at a time."""
 
-    __slots__ = ("answer", "apns_id", "attempt", "curl", "token")
+    __slots__ = ("answer", "apns_id", "attempt", "bearer", "curl", "token")
 
     def __init__(self, curl: Any) -> None:
         self.curl = curl
@@ -90,6 +69,7 @@ class _Stream:
         self.token = ""
         self.apns_id = ""
         self.attempt = 0
+        self.bearer = ""
         curl.setopt(pycurl.WRITEFUNCTION, self._receive)
 
     def _receive(self, data: bytes) -> int | None:
@@ -110,9 +90,10 @@ class ApnsSender:
         self,
         url: str,
         *,
-        certificate_pem: bytes,
-        key_pem: bytes,
         topic: str,
+        certificate_pem: bytes = b"",
+        key_pem: bytes = b"",
+        provider_token: ProviderToken | None = None,
         ca_file: str | None = None,
         streams_max: int = 300,
         attempts_max: int = 3,
@@ -124,17 +105,19 @@ class ApnsSender:
     ) -> None:
         """Prepare to push; nothing is sent before the first `push`.
 
-        `certificate_pem` holds the leaf and, for servers that do not know it, the intermediate. `ca_file`
-        names the authorities to trust (default: the public ones). `proxy` is used only if given here:
-        environment variables do not steer this connection.
+        Either with a certificate or with a `provider_token`. `certificate_pem` holds the leaf and, for
+        servers that do not know it, the intermediate. `ca_file` names the authorities to trust (default: the
+        public ones). `proxy` is used only if given here: environment variables do not steer this connection.
 
-        Raises `ValueError` for an address that is not https.
+        Raises `ValueError` for an address that is not https, and for both or neither kind of credentials.
         """
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise ValueError(f"the APNs address starts with https://, this one is {url!r}")
+        if (provider_token is None) == (not certificate_pem):
+            raise ValueError("push with a certificate or with a provider token, and not with both")
         self._url = url.rstrip("/")
-        self._topic = topic
+        self._provider_token = provider_token
         self._attempts_max = attempts_max
         self._streams_max = streams_max
         self._sleep = sleep
@@ -144,8 +127,6 @@ class ApnsSender:
             (pycurl.PIPEWAIT, 1),
             (pycurl.POST, 1),
             (pycurl.POSTFIELDS, "{}"),
-            (pycurl.SSLCERT_BLOB, certificate_pem),
-            (pycurl.SSLKEY_BLOB, key_pem),
             (pycurl.CAINFO, ca_file or certifi.where()),
             (pycurl.SSL_VERIFYPEER, 1),
             (pycurl.SSL_VERIFYHOST, 2),
@@ -156,6 +137,18 @@ class ApnsSender:
             (pycurl.TCP_KEEPALIVE, 1),
             (pycurl.CONNECTTIMEOUT_MS, int(connect_timeout_seconds * 1000)),
             (pycurl.TIMEOUT_MS, int(request_timeout_seconds * 1000)),
+            *(((pycurl.SSLCERT_BLOB, certificate_pem), (pycurl.SSLKEY_BLOB, key_pem)) if certificate_pem else ()),
+        )
+        self._silence_seconds = request_timeout_seconds / 2
+        # Priority 5 is what a background push must have. No expiration: APNs keeps the push for a phone that
+        # is off. One collapse id: of several changes only the last needs to arrive.
+        self._headers_for_all = (
+            f"apns-topic: {topic}",
+            "apns-push-type: background",
+            "apns-priority: 5",
+            "apns-collapse-id: pass",
+            "content-type: application/json",
+            "Expect:",
         )
         self._multi: Any = None
         self._idle: list[_Stream] = []
@@ -163,6 +156,8 @@ class ApnsSender:
         self._closed = False
         self._probing = True
         self._answered_at = 0.0
+        self._heard_at = 0.0
+        self._reconnecting = False
 
     def __enter__(self) -> ApnsSender:
         return self
@@ -220,7 +215,7 @@ class ApnsSender:
             stream.answer.seek(0)
             stream.answer.truncate()
             stream.curl.setopt(pycurl.URL, f"{self._url}/3/device/{stream.token}")
-            stream.curl.setopt(pycurl.HTTPHEADER, [*self._headers(), f"apns-id: {stream.apns_id}"])
+            stream.curl.setopt(pycurl.HTTPHEADER, [*self._headers(stream), f"apns-id: {stream.apns_id}"])
             self._busy[stream.curl] = stream
             self._multi.add_handle(stream.curl)
 
@@ -233,20 +228,21 @@ class ApnsSender:
             queued, done, failed = self._multi.info_read()
             for curl in done:
                 self._probing = False
+                self._heard_at = self._monotonic()
                 self._settle(self._release(curl), batch)
             for curl, error, text in failed:
                 self._probing = True
-                broken |= error == pycurl.E_OPERATION_TIMEDOUT
+                broken |= error == pycurl.E_OPERATION_TIMEDOUT and self._is_silent()
                 self._settle_failure(self._release(curl), error, text, batch)
             settled = settled or bool(done) or bool(failed)
             if not queued:
                 break
         if settled:
             self._answered_at = self._monotonic()
-        if broken:
+        if broken or self._reconnecting:
             # A silent connection would swallow the next pushes too: what is still on it starts anew.
             for stream in list(self._busy.values()):
-                batch.resend(stream, "the connection went silent")
+                batch.resend(stream, "the connection went silent" if broken else "APNs wants a new connection")
             self._drop_connection()
         elif not settled and self._busy:
             remaining = max(0.0, batch.deadline - self._monotonic())
@@ -263,12 +259,27 @@ class ApnsSender:
         elif stream.curl.getinfo(pycurl.INFO_HTTP_VERSION) != _HTTP_2:
             batch.settle(stream, PushVerdict.CONFIGURATION, status=status, reason="NotHttp2")
         else:
-            reason, timestamp = _parse_answer(stream.answer.getvalue())
-            if status == 400 and reason in _RESEND_REASONS:
+            reason, timestamp = parse_answer(stream.answer.getvalue())
+            if status == 400 and reason in RECONNECT_REASONS:
+                self._reconnecting = True
+                batch.resend(stream, reason)
+            elif status == 403 and reason in STALE_KEY_REASONS and self._has_another_token(stream):
+                self._probing = True  # APNs takes one stream only until it has seen a token that is good
                 batch.resend(stream, reason)
             else:
+                if reason == TOO_MANY_KEYS_REASON and self._provider_token is not None:
+                    self._provider_token.renewed_too_often()
                 verdict = verdict_of(status, reason)
+                # After a refusal of all of us the next call asks with one push, not with hundreds.
+                self._probing |= verdict is PushVerdict.CONFIGURATION
                 batch.settle(stream, verdict, status=status, reason=reason, timestamp=timestamp)
+
+    def _has_another_token(self, stream: _Stream) -> bool:
+        return self._provider_token is not None and self._provider_token.refused(stream.bearer)
+
+    def _is_silent(self) -> bool:
+        """Whether nothing was heard for long: a server that is only slow still answers others."""
+        return self._monotonic() - self._heard_at >= self._silence_seconds
 
     def _settle_failure(self, stream: _Stream, error: int, text: str, batch: _Batch) -> None:
         text = text or f"libcurl error {error}"
@@ -285,17 +296,11 @@ class ApnsSender:
         batch.stop(PushVerdict.RETRY_LATER, "not sent before the deadline")
         self._drop_connection()
 
-    def _headers(self) -> tuple[str, ...]:
-        # Priority 5 is what a background push must have. No expiration: APNs keeps the push for a phone that
-        # is off. One collapse id: of several changes only the last needs to arrive.
-        return (
-            f"apns-topic: {self._topic}",
-            "apns-push-type: background",
-            "apns-priority: 5",
-            "apns-collapse-id: pass",
-            "content-type: application/json",
-            "Expect:",
-        )
+    def _headers(self, stream: _Stream) -> tuple[str, ...]:
+        if self._provider_token is None:
+            return self._headers_for_all
+        stream.bearer = self._provider_token.bearer()
+        return (*self._headers_for_all, f"authorization: bearer {stream.bearer}")
 
     def _connect(self) -> None:
         self._multi = pycurl.CurlMulti()
@@ -327,6 +332,7 @@ class ApnsSender:
         self._multi.close()
         self._multi = None
         self._probing = True
+        self._reconnecting = False
 
 
 class _Batch:
@@ -381,25 +387,3 @@ class _Batch:
     def _record(self, outcome: PushOutcome) -> None:
         assert outcome.token not in self.outcomes, "one token, one outcome"
         self.outcomes[outcome.token] = outcome
-
-
-def verdict_of(status: int, reason: str) -> PushVerdict:
-    """Classify an answer of APNs other than 200."""
-    if status == 410:
-        return PushVerdict.GONE
-    if status == 429 or status >= 500:
-        return PushVerdict.RETRY_LATER
-    if status == 400 and reason in _BAD_TOKEN_REASONS:
-        return PushVerdict.BAD_TOKEN
-    return PushVerdict.CONFIGURATION
-
-
-def _parse_answer(answer: bytes) -> tuple[str, datetime | None]:
-    try:
-        document = json.loads(answer)
-        reason = document.get("reason", "")
-        milliseconds = document.get("timestamp")
-        timestamp = datetime.fromtimestamp(milliseconds / 1000, UTC) if isinstance(milliseconds, int) else None
-    except (ValueError, AttributeError, OverflowError, OSError):
-        return "", None
-    return str(reason), timestamp

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.engine import Engine
 from sqlmodel import col, select
 
-from passes.apple.push import PushOutcome, PushVerdict
+from passes.apple.push_outcome import PushOutcome, PushVerdict
 from tests.conftest import NOW
 from tests.people import publish
 from wallet_server.context import ServerContext, make_context

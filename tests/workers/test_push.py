@@ -9,7 +9,7 @@ import pytest
 from sqlmodel import col, select
 from structlog.testing import capture_logs
 
-from passes.apple.push import PushVerdict
+from passes.apple.push_outcome import PushVerdict
 from tests.conftest import NOW
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.google import GoogleTroubleError

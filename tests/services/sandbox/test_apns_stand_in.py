@@ -12,7 +12,8 @@ import httpx
 import pytest
 from aioapns.connection import APNsProductionClientProtocol
 
-from passes.apple.push import ApnsSender, PushVerdict
+from passes.apple.push import ApnsSender
+from passes.apple.push_outcome import PushVerdict
 from tests.services.sandbox.running import PASS_TYPE_ID
 
 UNKNOWN = "0" * 64

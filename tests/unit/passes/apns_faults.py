@@ -9,11 +9,13 @@ import json
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -22,8 +24,12 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
+from passes.apple.push import ApnsSender
+from tests.unit.passes.cards import PASS_TYPE_ID
+
+OK = (200, None)
 Answer = tuple[int, dict | None] | str
-"""(status, body), or a fault: ``reset``, ``goaway``, ``drop``, ``stall``, ``silence``."""
+"""(status, body), or a fault: ``reset``, ``cancel``, ``goaway``, ``drop``, ``stall``."""
 
 
 @dataclass
@@ -111,7 +117,8 @@ class FaultyApns:
                     answer = self.decide(token, self.seen[token])
                 if answer == "goaway":
                     # Streams up to the one before this were processed; this and later ones were not.
-                    http.close_connection(last_stream_id=max(0, event.stream_id - 2))
+                    reason = json.dumps({"reason": "Shutdown"}).encode()
+                    http.close_connection(last_stream_id=max(0, event.stream_id - 2), additional_data=reason)
                     return False
                 if answer == "drop":
                     return False
@@ -159,3 +166,106 @@ def _wake(connection: ssl.SSLSocket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
     except OSError:
         pass
+
+
+class Relay:
+    """A TCP line to a server that can be cut in the ways in which real lines end."""
+
+    def __init__(self, url: str) -> None:
+        self._server = int(url.rpartition(":")[2])
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.resets = 0
+        self._swallowed: set[socket.socket] = set()
+        self._reset: set[socket.socket] = set()
+        self._open: list[tuple[socket.socket, socket.socket]] = []
+        self._passed = 0
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._accept)]
+
+    def __enter__(self) -> Relay:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for pair in list(self._open):
+            for end in pair:
+                _shut(end)
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def swallow(self) -> None:
+        """From now on what is sent on the lines that are open goes nowhere, and nothing comes back."""
+        with self._lock:
+            self._swallowed.update(end for pair in self._open for end in pair)
+
+    def reset_after(self, size: int, times: int) -> None:
+        """Reset the open line each time when so many bytes have gone to the server since the last time."""
+        for _ in range(times):
+            start = self._passed
+            while self._passed - start < size:
+                time.sleep(0.001)
+            with self._lock:
+                client, server = self._open[-1]
+                self.resets += 1
+            for end in (client, server):
+                # No lingering: the other side gets RST, not FIN. Whoever reads from it wakes up and closes it.
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self._reset.add(end)
+                _shut(end, socket.SHUT_RD)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _address = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._server))
+            except OSError:
+                return
+            with self._lock:
+                self._open.append((client, server))
+            for source, target in ((client, server), (server, client)):
+                thread = threading.Thread(target=self._carry, args=(source, target, source is client))
+                self._threads.append(thread)
+                thread.start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
+        try:
+            while data := source.recv(65536):
+                if source not in self._swallowed:
+                    target.sendall(data)
+                    self._passed += len(data) * counted
+        except OSError:
+            pass
+        finally:
+            if source in self._reset:
+                source.close()
+            else:
+                _shut(target)
+
+
+def _shut(end: socket.socket, how: int = socket.SHUT_RDWR) -> None:
+    try:
+        end.shutdown(how)
+    except OSError:
+        pass
+
+
+def sender(url: str, files: Path, **changes) -> ApnsSender:
+    options = {
+        "certificate_pem": (files / "pass_certificate").read_bytes() + (files / "intermediate").read_bytes(),
+        "key_pem": (files / "pass_key").read_bytes(),
+        "ca_file": str(files / "root"),
+        "topic": PASS_TYPE_ID,
+        "sleep": lambda seconds: time.sleep(min(seconds, 0.01)),
+    }
+    return ApnsSender(url, **{**options, **changes})
+
+
+def tokens(count: int) -> list[str]:
+    return [f"{n:064x}" for n in range(count)]
+
+
+def verdicts(outcomes) -> Counter:
+    return Counter(outcome.verdict for outcome in outcomes)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -61,3 +64,26 @@ def account_file(account_key) -> bytes:
 @pytest.fixture(scope="session")
 def account(account_file) -> ServiceAccount:
     return ServiceAccount.load(account_file)
+
+
+@pytest.fixture(scope="session")
+def apns_files(tmp_path_factory) -> Path:
+    """Certificates that are valid today, because TLS looks at the clock of the machine."""
+    folder = tmp_path_factory.mktemp("apns")
+    family = make_development_certificates(pass_type_id=PASS_TYPE_ID, team_id=TEAM_ID, now=datetime.now(UTC))
+    stranger = make_development_certificates(pass_type_id=PASS_TYPE_ID, team_id=TEAM_ID, now=datetime.now(UTC))
+    for name in ("root", "intermediate", "pass_certificate", "pass_key", "server_certificate", "server_key"):
+        (folder / name).write_bytes(getattr(family, name))
+    (folder / "stranger_certificate").write_bytes(stranger.pass_certificate)
+    (folder / "stranger_key").write_bytes(stranger.pass_key)
+    (folder / "stranger_root").write_bytes(stranger.root)
+    return folder
+
+
+@pytest.fixture
+def tls(apns_files) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(apns_files / "root"))
+    context.load_cert_chain(apns_files / "server_certificate", apns_files / "server_key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+    return context

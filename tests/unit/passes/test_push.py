@@ -1,72 +1,25 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import subprocess
 import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from passes.apple.development import make_development_certificates
-from passes.apple.push import TOKENS_MAX, ApnsSender, PushVerdict, verdict_of
+from passes.apple.push import TOKENS_MAX
+from passes.apple.push_outcome import PushVerdict, verdict_of
 from tests.tools import require_tool
-from tests.unit.passes.apns_faults import FaultyApns
-from tests.unit.passes.cards import PASS_TYPE_ID, TEAM_ID
-
-OK = (200, None)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory) -> Path:
-    """Certificates that are valid today, because TLS looks at the clock of the machine."""
-    folder = tmp_path_factory.mktemp("apns")
-    family = make_development_certificates(pass_type_id=PASS_TYPE_ID, team_id=TEAM_ID, now=datetime.now(UTC))
-    stranger = make_development_certificates(pass_type_id=PASS_TYPE_ID, team_id=TEAM_ID, now=datetime.now(UTC))
-    for name in ("root", "intermediate", "pass_certificate", "pass_key", "server_certificate", "server_key"):
-        (folder / name).write_bytes(getattr(family, name))
-    (folder / "stranger_certificate").write_bytes(stranger.pass_certificate)
-    (folder / "stranger_key").write_bytes(stranger.pass_key)
-    (folder / "stranger_root").write_bytes(stranger.root)
-    return folder
-
-
-@pytest.fixture
-def tls(files) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(files / "root"))
-    context.load_cert_chain(files / "server_certificate", files / "server_key")
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.set_alpn_protocols(["h2"])
-    return context
-
-
-def sender(url: str, files: Path, **changes) -> ApnsSender:
-    options = {
-        "certificate_pem": (files / "pass_certificate").read_bytes() + (files / "intermediate").read_bytes(),
-        "key_pem": (files / "pass_key").read_bytes(),
-        "ca_file": str(files / "root"),
-        "topic": PASS_TYPE_ID,
-        "sleep": lambda seconds: time.sleep(min(seconds, 0.01)),
-    }
-    return ApnsSender(url, **{**options, **changes})
-
-
-def tokens(count: int) -> list[str]:
-    return [f"{n:064x}" for n in range(count)]
-
-
-def verdicts(outcomes) -> Counter:
-    return Counter(outcome.verdict for outcome in outcomes)
-
+from tests.unit.passes.apns_faults import OK, FaultyApns, sender, tokens, verdicts
+from tests.unit.passes.cards import PASS_TYPE_ID
 
 # -- against a server that nobody here wrote ---------------------------------------------------------
 
 
 @pytest.fixture
-def nghttpd(files, tmp_path):
+def nghttpd(apns_files, tmp_path):
     """HTTP/2 with client certificates and three streams at a time; a file per token it knows."""
     devices = tmp_path / "3" / "device"
     devices.mkdir(parents=True)
@@ -82,8 +35,8 @@ def nghttpd(files, tmp_path):
             "--address=127.0.0.1",
             f"--htdocs={tmp_path}",
             str(port),
-            str(files / "server_key"),
-            str(files / "server_certificate"),
+            str(apns_files / "server_key"),
+            str(apns_files / "server_certificate"),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -101,8 +54,8 @@ def nghttpd(files, tmp_path):
         process.wait(timeout=10)
 
 
-def test_nghttpd_gets_every_push_though_it_takes_three_at_a_time(nghttpd, files):
-    with sender(nghttpd, files) as apns:
+def test_nghttpd_gets_every_push_though_it_takes_three_at_a_time(nghttpd, apns_files):
+    with sender(nghttpd, apns_files) as apns:
         first = apns.push(tokens(200))
         again = apns.push(tokens(5))
     assert [outcome.token for outcome in first] == tokens(200)
@@ -111,8 +64,8 @@ def test_nghttpd_gets_every_push_though_it_takes_three_at_a_time(nghttpd, files)
     assert len({outcome.apns_id for outcome in first + again}) == 205
 
 
-def test_an_unknown_path_is_our_own_fault(nghttpd, files):
-    with sender(nghttpd, files) as apns:
+def test_an_unknown_path_is_our_own_fault(nghttpd, apns_files):
+    with sender(nghttpd, apns_files) as apns:
         (outcome,) = apns.push(["ff"])
     assert (outcome.status, outcome.verdict) == (404, PushVerdict.CONFIGURATION)
 
@@ -120,8 +73,8 @@ def test_an_unknown_path_is_our_own_fault(nghttpd, files):
 # -- answers ------------------------------------------------------------------------------------------
 
 
-def test_a_push_has_the_headers_of_a_wallet_push(tls, files):
-    with FaultyApns(tls, lambda token, times: OK) as server, sender(server.url, files) as apns:
+def test_a_push_has_the_headers_of_a_wallet_push(tls, apns_files):
+    with FaultyApns(tls, lambda token, times: OK) as server, sender(server.url, apns_files) as apns:
         (outcome,) = apns.push(["ab12"])
     (fields,) = server.headers
     assert fields[":method"] == "POST"
@@ -134,7 +87,7 @@ def test_a_push_has_the_headers_of_a_wallet_push(tls, files):
     assert "expect" not in fields
 
 
-def test_each_token_gets_its_own_verdict(tls, files):
+def test_each_token_gets_its_own_verdict(tls, apns_files):
     moment = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
     answers = {
         "a0": OK,
@@ -144,7 +97,7 @@ def test_each_token_gets_its_own_verdict(tls, files):
         "a4": (503, {"reason": "ServiceUnavailable"}),
         "a5": (410, {"reason": "ExpiredToken", "timestamp": "tomorrow"}),
     }
-    with FaultyApns(tls, lambda token, times: answers[token]) as server, sender(server.url, files) as apns:
+    with FaultyApns(tls, lambda token, times: answers[token]) as server, sender(server.url, apns_files) as apns:
         outcomes = apns.push(list(answers))
     assert [(o.token, o.status, o.reason, o.timestamp, o.verdict) for o in outcomes] == [
         ("a0", 200, "", None, PushVerdict.ACCEPTED),
@@ -174,10 +127,10 @@ def test_the_table_of_answers(status, reason, verdict):
     assert verdict_of(status, reason) is verdict
 
 
-def test_a_wrong_configuration_stops_the_rest(tls, files):
+def test_a_wrong_configuration_stops_the_rest(tls, apns_files):
     with (
         FaultyApns(tls, lambda token, times: (403, {"reason": "BadCertificate"})) as server,
-        sender(server.url, files, streams_max=2) as apns,
+        sender(server.url, apns_files, streams_max=2) as apns,
     ):
         outcomes = apns.push(tokens(50))
     assert verdicts(outcomes) == {PushVerdict.CONFIGURATION: 50}
@@ -186,17 +139,17 @@ def test_a_wrong_configuration_stops_the_rest(tls, files):
     assert outcomes[-1].status == 0
 
 
-def test_an_answer_that_is_no_json_still_has_a_verdict(tls, files):
+def test_an_answer_that_is_no_json_still_has_a_verdict(tls, apns_files):
     with (
         FaultyApns(tls, lambda token, times: (503, ["odd"])) as server,
-        sender(server.url, files) as apns,
+        sender(server.url, apns_files) as apns,
     ):
         (outcome,) = apns.push(["aa"])
     assert (outcome.reason, outcome.verdict) == ("", PushVerdict.RETRY_LATER)
 
 
-def test_the_same_token_twice_is_pushed_once_and_a_bad_one_never(tls, files):
-    with FaultyApns(tls, lambda token, times: OK) as server, sender(server.url, files) as apns:
+def test_the_same_token_twice_is_pushed_once_and_a_bad_one_never(tls, apns_files):
+    with FaultyApns(tls, lambda token, times: OK) as server, sender(server.url, apns_files) as apns:
         outcomes = apns.push(["aa", "../../etc", "aa", "", "bb"])
     assert [(o.token, o.verdict) for o in outcomes] == [
         ("aa", PushVerdict.ACCEPTED),
@@ -211,24 +164,24 @@ def test_the_same_token_twice_is_pushed_once_and_a_bad_one_never(tls, files):
 
 
 @pytest.mark.parametrize("fault", ["goaway", "drop", "reset", "cancel"])
-def test_a_break_in_the_middle_loses_nothing(tls, files, fault):
+def test_a_break_in_the_middle_loses_nothing(tls, apns_files, fault):
     """Every fiftieth push meets the fault the first time; all are accepted in the end, each once."""
 
     def decide(token: str, times: int):
         return fault if int(token, 16) % 50 == 25 and times == 1 else OK
 
-    with FaultyApns(tls, decide) as server, sender(server.url, files, attempts_max=8) as apns:
+    with FaultyApns(tls, decide) as server, sender(server.url, apns_files, attempts_max=8) as apns:
         outcomes = apns.push(tokens(300))
     assert [outcome.token for outcome in outcomes] == tokens(300)
     assert verdicts(outcomes) == {PushVerdict.ACCEPTED: 300}
     assert set(server.seen) == set(tokens(300))
 
 
-def test_an_idle_connection_s_time_out_is_sent_again(tls, files):
+def test_an_idle_connection_s_time_out_is_sent_again(tls, apns_files):
     def decide(token: str, times: int):
         return (400, {"reason": "IdleTimeout"}) if times == 1 else OK
 
-    with FaultyApns(tls, decide) as server, sender(server.url, files) as apns:
+    with FaultyApns(tls, decide) as server, sender(server.url, apns_files) as apns:
         outcomes = apns.push(tokens(3))
     assert verdicts(outcomes) == {PushVerdict.ACCEPTED: 3}
     assert server.seen == dict.fromkeys(tokens(3), 2)
@@ -236,11 +189,11 @@ def test_an_idle_connection_s_time_out_is_sent_again(tls, files):
     assert set(ids.values()) == {2}, "a repeat carries the same id"
 
 
-def test_a_connection_gone_silent_is_replaced(tls, files):
+def test_a_connection_gone_silent_is_replaced(tls, apns_files):
     """The first connection answers once and then never again."""
     with (
         FaultyApns(tls, lambda token, times: OK) as server,
-        sender(server.url, files, request_timeout_seconds=0.3) as apns,
+        sender(server.url, apns_files, request_timeout_seconds=0.3) as apns,
     ):
         server.decide = lambda token, times: "stall" if server.connections == 1 and token != tokens(1)[0] else OK
         outcomes = apns.push(tokens(10))
@@ -248,11 +201,11 @@ def test_a_connection_gone_silent_is_replaced(tls, files):
         assert server.connections == 2
 
 
-def test_a_fresh_connection_is_tried_with_one_push_first(tls, files):
+def test_a_fresh_connection_is_tried_with_one_push_first(tls, apns_files):
     """A server that takes three at a time and is slow to say so gets no rush that it must refuse."""
     with (
         FaultyApns(tls, lambda token, times: OK, max_streams=3, settings_delay_seconds=0.1) as server,
-        sender(server.url, files) as apns,
+        sender(server.url, apns_files) as apns,
     ):
         outcomes = apns.push(tokens(100))
     assert verdicts(outcomes) == {PushVerdict.ACCEPTED: 100}
@@ -260,10 +213,10 @@ def test_a_fresh_connection_is_tried_with_one_push_first(tls, files):
     assert server.seen == dict.fromkeys(tokens(100), 1)
 
 
-def test_what_never_works_is_for_later(tls, files):
+def test_what_never_works_is_for_later(tls, apns_files):
     with (
         FaultyApns(tls, lambda token, times: "drop") as server,
-        sender(server.url, files, attempts_max=2) as apns,
+        sender(server.url, apns_files, attempts_max=2) as apns,
     ):
         outcomes = apns.push(tokens(4))
     assert verdicts(outcomes) == {PushVerdict.RETRY_LATER: 4}
@@ -271,11 +224,11 @@ def test_what_never_works_is_for_later(tls, files):
     assert max(server.seen.values()) <= 4  # libcurl repeats by itself what was surely not processed
 
 
-def test_the_deadline_ends_a_call_and_the_next_one_works(tls, files):
+def test_the_deadline_ends_a_call_and_the_next_one_works(tls, apns_files):
     stalled = {"on": True}
     with (
         FaultyApns(tls, lambda token, times: "stall" if stalled["on"] else OK) as server,
-        sender(server.url, files, streams_max=2) as apns,
+        sender(server.url, apns_files, streams_max=2) as apns,
     ):
         outcomes = apns.push(tokens(5), deadline_seconds=0.5)
         assert verdicts(outcomes) == {PushVerdict.RETRY_LATER: 5}
@@ -283,24 +236,24 @@ def test_the_deadline_ends_a_call_and_the_next_one_works(tls, files):
         assert verdicts(apns.push(tokens(5))) == {PushVerdict.ACCEPTED: 5}
 
 
-def test_an_absent_server_is_for_later(files):
+def test_an_absent_server_is_for_later(apns_files):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     waits: list[float] = []
-    with sender(f"https://127.0.0.1:{port}", files, sleep=waits.append) as apns:
+    with sender(f"https://127.0.0.1:{port}", apns_files, sleep=waits.append) as apns:
         outcomes = apns.push(tokens(2))
     assert verdicts(outcomes) == {PushVerdict.RETRY_LATER: 2}
     assert len(waits) >= 2
 
 
-def test_a_client_certificate_that_the_server_refuses_is_a_configuration_fault(tls, files):
+def test_a_client_certificate_that_the_server_refuses_is_a_configuration_fault(tls, apns_files):
     with (
         FaultyApns(tls, lambda token, times: OK) as server,
         sender(
             server.url,
-            files,
-            certificate_pem=(files / "stranger_certificate").read_bytes(),
-            key_pem=(files / "stranger_key").read_bytes(),
+            apns_files,
+            certificate_pem=(apns_files / "stranger_certificate").read_bytes(),
+            key_pem=(apns_files / "stranger_key").read_bytes(),
         ) as apns,
     ):
         outcomes = apns.push(tokens(20))
@@ -309,17 +262,17 @@ def test_a_client_certificate_that_the_server_refuses_is_a_configuration_fault(t
     assert server.seen == {}
 
 
-def test_a_server_that_is_not_apple_s_is_refused(tls, files):
+def test_a_server_that_is_not_apple_s_is_refused(tls, apns_files):
     with (
         FaultyApns(tls, lambda token, times: OK) as server,
-        sender(server.url, files, ca_file=str(files / "stranger_root")) as apns,
+        sender(server.url, apns_files, ca_file=str(apns_files / "stranger_root")) as apns,
     ):
         outcomes = apns.push(tokens(3))
     assert verdicts(outcomes) == {PushVerdict.CONFIGURATION: 3}
     assert server.seen == {}
 
 
-def test_a_server_without_http_2_is_refused(tls, files):
+def test_a_server_without_http_2_is_refused(tls, apns_files):
     tls.set_alpn_protocols(["http/1.1"])
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -333,24 +286,24 @@ def test_a_server_without_http_2_is_refused(tls, files):
     thread.start()
     with (
         listener,
-        sender(f"https://127.0.0.1:{listener.getsockname()[1]}", files) as apns,
+        sender(f"https://127.0.0.1:{listener.getsockname()[1]}", apns_files) as apns,
     ):
         (outcome,) = apns.push(["aa"])
         thread.join(timeout=10)
     assert (outcome.reason, outcome.verdict) == ("NotHttp2", PushVerdict.CONFIGURATION)
 
 
-def test_connections_are_kept_between_calls(tls, files):
-    with FaultyApns(tls, lambda token, times: OK) as server, sender(server.url, files) as apns:
+def test_connections_are_kept_between_calls(tls, apns_files):
+    with FaultyApns(tls, lambda token, times: OK) as server, sender(server.url, apns_files) as apns:
         for _call in range(3):
             apns.push(tokens(20))
     assert server.connections == 1
 
 
-def test_misuse_is_said_at_once(files):
+def test_misuse_is_said_at_once(apns_files):
     with pytest.raises(ValueError, match="https"):
-        sender("http://api.push.apple.com", files)
-    apns = sender("https://127.0.0.1:9", files)
+        sender("http://api.push.apple.com", apns_files)
+    apns = sender("https://127.0.0.1:9", apns_files)
     with pytest.raises(ValueError, match="at most"):
         apns.push(["aa"] * (TOKENS_MAX + 1))
     apns.close()
