@@ -23,12 +23,14 @@ from wallet_server.ledger.invariants import Violation
 from wallet_server.partners import invariants as partners
 from wallet_server.programs.queries import load_program
 from wallet_server.purchases import invariants as purchases
+from wallet_server.tiers import invariants as tiers
 
 CheckFunction = Callable[[Session], list[Violation]]
 CHECKS: Sequence[CheckFunction] = (
     *ledger.CHECKS,
     *partners.CHECKS,
     *purchases.CHECKS,
+    *tiers.CHECKS,
     *challenges.CHECKS,
     *campaigns.CHECKS,
     *issuance.CHECKS,
