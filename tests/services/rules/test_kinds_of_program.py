@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,10 +14,12 @@ from tests.factories import CAFE
 from tests.services.purchases.shop import Shop, open_shop, purchase
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError
+from wallet_server.ledger.holds import PlaceHold
 from wallet_server.programs.file import ProgramFile
 from wallet_server.programs.queries import current_file, load_program
 from wallet_server.programs.services import apply_program
 from wallet_server.purchases.commands import LineInput, RefundPurchase
+from wallet_server.purchases.holds import capture_hold, place_hold
 from wallet_server.purchases.queries import trace_of_purchase
 from wallet_server.purchases.refunds import refund_purchase
 from wallet_server.purchases.services import Recorded
@@ -83,6 +86,23 @@ def test_a_refund_after_the_end_takes_back_what_its_time_had_brought(engine: Eng
         refunded = refund_purchase(session, shop.program, command, now=NOW + 6 * DAY, recorded_by="key:test")
     assert (refunded.points_taken_back, refunded.money_minor) == (80, 80_000)
     assert shop.balance().spendable == 0
+    assert run_checks(engine).violations == []
+
+
+def test_no_points_are_set_aside_that_pay_no_more(engine: Engine) -> None:
+    """What was set aside in time pays as long as the hold lasts: a till has promised it."""
+    shop = season(engine)
+    buy(shop, NOW)
+    over = datetime(2026, 11, 29, 23, 0, tzinfo=UTC)  # 30 November in Skopje
+    command = PlaceHold(shop.card, "A", 50, expires_in_seconds=86_400)
+    with transaction(engine, shop.program.id) as session:
+        held = place_hold(session, shop.program, command, now=over - timedelta(seconds=1), actor="key:test")
+    with transaction(engine, shop.program.id) as session, pytest.raises(DomainError) as refused:
+        place_hold(session, shop.program, replace(command, points=1), now=over, actor="key:test")
+    assert refused.value.code == "redeem_limit_exceeded"
+    with transaction(engine, shop.program.id) as session:
+        captured = capture_hold(session, shop.program, held.id, points=None, now=over, actor="key:test")
+    assert (captured.captured_points, captured.balance.spendable, captured.balance.held) == (50, 30, 0)
     assert run_checks(engine).violations == []
 
 

@@ -11,8 +11,8 @@ from sqlmodel import Session
 
 from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.adjustments import Adjust, adjust
-from wallet_server.ledger.holds import HoldState, PlaceHold, find_hold, place_hold, release_hold
-from wallet_server.purchases.holds import capture_hold
+from wallet_server.ledger.holds import HoldState, PlaceHold, find_hold, release_hold
+from wallet_server.purchases.holds import capture_hold, place_hold
 from wallet_server.web.pos_api.blueprint import (
     Till,
     answer_key,
