@@ -302,6 +302,14 @@ def barcode(**changes) -> dict:
         ({"expirationDate": "2026-12-01T10:00:00 01:00"}, "bad_date"),
         ({"expirationDate": "2026-13-01T10:00:00Z"}, "bad_date"),
         ({"relevantDate": 5}, "bad_date"),
+        ({"relevantDates": {}}, "bad_date"),
+        ({"relevantDates": [{"endDate": "2026-12-01T10:00:00Z"}]}, "bad_date"),
+        ({"relevantDates": [{"date": "2026-12-01"}]}, "bad_date"),
+        ({"relevantDates": [{"startDate": "2026-12-01T10:00:00Z", "endDate": "x"}]}, "bad_date"),
+        ({"beacons": {}}, "bad_beacon"),
+        ({"beacons": [{"major": 1}]}, "bad_beacon"),
+        ({"nfc": {"message": "x"}}, "bad_nfc"),
+        ({"storeCard": None, "boardingPass": {}}, "missing_key"),
         ({"backgroundColor": "red"}, "bad_color"),
         ({"labelColor": "rgb(1, 2, 256)"}, "bad_color"),
         ({"appLaunchURL": "app://x"}, "bad_value"),
@@ -351,8 +359,9 @@ def test_a_pass_without_an_icon_is_refused(good, signer, roots):
     assert refusal(resigned(good, signer), roots).code == "missing_icon"
 
 
-def test_an_image_that_is_none_is_refused(good, signer, roots):
-    good["strip.png"] = b"GIF89a"
+@pytest.mark.parametrize("content", [b"GIF89a", a_png()[:-1], b"\x89PNG\r\n\x1a\n"])
+def test_an_image_that_is_none_is_refused(good, signer, roots, content):
+    good["strip.png"] = content
     assert refusal(resigned(good, signer), roots).code == "bad_image"
 
 
