@@ -13,6 +13,7 @@ from wallet_server.context import ServerContext
 from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.content import CardState
 from wallet_server.issuance.google import GoogleCards
+from wallet_server.issuance.pace import SharedPace
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.webhooks.address import address_policy
 from wallet_server.webhooks.deliveries import Line, Outcome
@@ -85,7 +86,10 @@ def make_runtime(context: ServerContext) -> Runtime:
     except ValueError as error:
         raise ConfigurationError(f"WALLET_APNS_URL: {error}") from error
     parameters = context.wallets.google
-    google = GoogleCards(parameters, public_url=context.settings.public_url) if parameters else None
+    google = None
+    if parameters is not None:
+        pace = SharedPace(context.engine, parameters.issuer_id)
+        google = GoogleCards(parameters, public_url=context.settings.public_url, pace=pace)
     return Runtime(context=context, pusher=pusher, google=google, webhooks=make_webhooks(context))
 
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import TracebackType
-from typing import Any
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import httpx
@@ -31,8 +31,14 @@ _ANSWER_BYTES_MAX = 1024 * 1024
 _BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 4.0)
 _WAIT_SECONDS_MAX = 20.0
 _TOKEN_SECONDS = 3600
-_RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "backendError"})
+_RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "backendError", "RATE_LIMIT_EXCEEDED"})
 _QUOTA_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
+_OPTIONAL_PARTS: Final = {
+    "loyaltyClass": ("heroImage", "homepageUri", "callbackOptions"),
+    "loyaltyObject": ("accountName", "barcode", "validTimeInterval", "heroImage", "merchantLocations"),
+}
+"""What we may have written and no longer say: a PATCH takes it away only if it is named, with null."""
+_NO_CHANGE_BY_ITSELF: Final = frozenset({"id", "reviewStatus", "notifyPreference"})
 
 JsonObject = dict[str, Any]
 
@@ -74,6 +80,13 @@ class _Ambiguous(Exception):
     """The request may or may not have been carried out."""
 
 
+class Pace(Protocol):
+    """Google's limit of calls. One that several processes share lies outside of this package."""
+
+    def take(self) -> None:
+        """Wait until the next call may begin; raise `GoogleWalletError` if that is too far away."""
+
+
 class TokenBucket:
     """Lets `rate` calls a second through, with a burst of one second's worth; others wait."""
 
@@ -94,7 +107,7 @@ class TokenBucket:
 
 
 class GoogleWallet:
-    """A client for one issuer. Not for use by two threads at once; several processes share Google's limit.
+    """A client for one issuer. Not for use by two threads at once; `pace` lets several processes share a limit.
 
     `api_url` and the account's `token_uri` may point to a stand-in. Every call raises `GoogleWalletError`.
     """
@@ -106,6 +119,7 @@ class GoogleWallet:
         api_url: str = GOOGLE_API_URL,
         timeout_seconds: float = 10.0,
         requests_per_second: float = REQUESTS_PER_SECOND_MAX,
+        pace: Pace | None = None,
         attempts_max: int = 4,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.time,
@@ -119,7 +133,7 @@ class GoogleWallet:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        self._bucket = TokenBucket(requests_per_second, monotonic=monotonic, sleep=sleep)
+        self._pace = pace or TokenBucket(requests_per_second, monotonic=monotonic, sleep=sleep)
         # trust_env off: which proxy or certificates apply is decided by our settings, not by the shell's.
         self._http = httpx.Client(timeout=timeout_seconds, transport=transport, trust_env=False, follow_redirects=False)
         self._token = ""
@@ -194,21 +208,27 @@ class GoogleWallet:
     # -- how calls are made ---------------------------------------------------------------------------
 
     def _upsert(self, kind: str, body: Mapping[str, object], *, exists: bool) -> JsonObject:
-        patch = f"{kind}/{quote(str(body['id']), safe='')}"
-        steps = [("PATCH", patch), ("POST", kind)] if exists else [("POST", kind), ("PATCH", patch)]
-        # Somebody else may create it between our two tries, so that the first answer is asked for again.
-        last: GoogleWalletError | None = None
-        for method, path in (*steps, steps[0]):
+        path = f"{kind}/{quote(str(body['id']), safe='')}"
+        if exists:
             try:
-                return self._call(method, path, body)
+                return self._call("PATCH", path, {**dict.fromkeys(_OPTIONAL_PARTS[kind]), **body})
             except GoogleWalletError as error:
-                if error.problem not in (GoogleProblem.CONFLICT, GoogleProblem.NOT_FOUND):
+                if error.problem is not GoogleProblem.NOT_FOUND:
                     raise
-                if method == "POST" and error.problem is GoogleProblem.NOT_FOUND:
-                    raise  # the object's class is missing: creating again cannot help
-                last = error
-        assert last is not None
-        raise last
+        try:
+            return self._call("POST", kind, body)
+        except GoogleWalletError as error:
+            if error.problem is not GoogleProblem.CONFLICT:
+                raise
+        # It is there already, perhaps through our own lost try: what is right in it needs no second notice.
+        found = self._call("GET", path)
+        changes = {name: value for name, value in body.items() if found.get(name) != value}
+        changes |= {name: None for name in _OPTIONAL_PARTS[kind] if name in found and name not in body}
+        if changes.keys() <= _NO_CHANGE_BY_ITSELF:
+            return found
+        # Google wants the review asked for with every change of a class.
+        review = {name: body[name] for name in ("reviewStatus",) if name in body}
+        return self._call("PATCH", path, {**changes, **review})
 
     def _find_message(self, object_id: str, message_id: str) -> JsonObject | None:
         messages = self.get_object(object_id).get("messages", [])
@@ -252,7 +272,7 @@ class GoogleWallet:
 
     def _send(self, method: str, path: str, body: Mapping[str, object] | None) -> tuple[int, httpx.Headers, bytes]:
         headers = {"authorization": f"Bearer {self._access_token()}"}
-        self._bucket.take()
+        self._pace.take()
         with self._http.stream(method, f"{self._root}/{path}", json=body, headers=headers) as response:
             return response.status_code, response.headers, _read(response)
 
@@ -318,7 +338,18 @@ def _classify(status: int, answer: bytes) -> GoogleWalletError:
         details = error.get("errors")
         if isinstance(details, list) and details and isinstance(details[0], dict):
             reason = str(details[0].get("reason", ""))
+        if not reason:
+            reason = _reason_of_newer_form(error)
     return GoogleWalletError(_problem(status, reason), status, reason, message)
+
+
+def _reason_of_newer_form(error: Mapping[str, Any]) -> str:
+    """Google's newer services name the reason in `details`, of type google.rpc.ErrorInfo."""
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and isinstance(detail.get("reason"), str):
+            return str(detail["reason"])
+    return ""
 
 
 def _problem(status: int, reason: str) -> GoogleProblem:

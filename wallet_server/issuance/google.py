@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 
 from passes.content import PassContentError, StampCard
-from passes.google.client import GoogleProblem, GoogleWallet, GoogleWalletError
+from passes.google.client import GoogleProblem, GoogleWallet, GoogleWalletError, Pace
 from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, resource_id
 from passes.google.save_link import SAVE_URL, save_jwt
 from wallet_server.issuance.content import CardLinks, CardState, pass_content, stamps
@@ -26,6 +26,8 @@ ATTEMPTS_MAX: Final = 2
 TURN_TIMEOUT_S: Final = 10.0
 CLASSES_KNOWN_MAX: Final = 1_000
 ISSUER_NAME_CHARACTERS_MAX: Final = 20
+
+_PASSES_BY_ITSELF: Final = frozenset({GoogleProblem.RETRY_LATER, GoogleProblem.QUOTA})
 
 
 class GoogleTroubleError(Exception):
@@ -85,10 +87,15 @@ def card_object(
 
 
 class GoogleCards:
-    """The line to Google Wallet. Threads take turns: Google allows 20 calls a second for all of us."""
+    """The line to Google Wallet. Threads take turns; ``pace`` shares Google's 20 calls a second with others."""
 
     def __init__(
-        self, parameters: GoogleParameters, *, public_url: str, transport: httpx.BaseTransport | None = None
+        self,
+        parameters: GoogleParameters,
+        *,
+        public_url: str,
+        pace: Pace | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._parameters = parameters
         self._public_url = public_url
@@ -97,6 +104,7 @@ class GoogleCards:
             api_url=parameters.api_url,
             timeout_seconds=CALL_TIMEOUT_S,
             attempts_max=ATTEMPTS_MAX,
+            pace=pace,
             transport=transport,
         )
         self._turn = threading.Lock()
@@ -124,7 +132,7 @@ class GoogleCards:
         except GoogleWalletError as error:
             if error.problem is GoogleProblem.NOT_FOUND:
                 self._classes.pop(program.id, None)  # Google has forgotten the class: make it anew next time
-            raise GoogleTroubleError(str(error), ours=error.problem is not GoogleProblem.RETRY_LATER) from error
+            raise GoogleTroubleError(str(error), ours=error.problem not in _PASSES_BY_ITSELF) from error
         except PassContentError as error:
             raise GoogleTroubleError(str(error), ours=True) from error
         finally:

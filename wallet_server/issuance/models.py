@@ -84,6 +84,15 @@ class Registration(ProgramOwned, table=True):
     registered_at: datetime = Field(sa_type=UTCDateTime)
 
 
+class GooglePace(SQLModel, table=True):
+    """When one issuer's next call to Google may begin, for all processes together."""
+
+    __tablename__ = "google_pace"
+
+    issuer_id: str = Field(max_length=32, primary_key=True)
+    free_at: int = Field(sa_type=sa.BigInteger, description="Microseconds since 1970.")
+
+
 class GoogleCallback(SQLModel, table=True):
     """A message of Google's that has been acted upon; Google repeats itself, the nonce tells."""
 

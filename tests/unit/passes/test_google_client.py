@@ -27,6 +27,7 @@ class FakeGoogle:
     def __init__(self) -> None:
         self.resources: dict[str, dict] = {}
         self.calls: list[str] = []
+        self.bodies: list[dict] = []
         self.tokens = 0
         self.assertions: list[str] = []
         self.script: list = []
@@ -73,7 +74,10 @@ class FakeGoogle:
             assert faults("AddMessageRequest", body) == []
             resource.setdefault("messages", []).append(body["message"])
         elif request.method == "PATCH":
+            self.bodies.append(body)
             resource.update(body)
+            for name in [name for name, value in resource.items() if value is None]:
+                del resource[name]
         return httpx.Response(200, json=resource)
 
 
@@ -177,7 +181,41 @@ def test_no_token_says_why(wallet, google, answer, kind):
 def test_an_object_is_created_and_then_brought_up_to_date(wallet, google):
     wallet.upsert_object(body(accountId="1"))
     assert wallet.upsert_object(body(accountId="2"))["accountId"] == "2"
-    assert google.calls == ["POST loyaltyObject", "POST loyaltyObject", f"PATCH loyaltyObject/{OBJECT_ID}"]
+    one = f"loyaltyObject/{OBJECT_ID}"
+    assert google.calls == ["POST loyaltyObject", "POST loyaltyObject", f"GET {one}", f"PATCH {one}"]
+
+
+def test_an_object_that_is_there_and_right_is_left_alone(wallet, google):
+    """Our own lost answer: a second write would ring the phone again."""
+    google.script = [("after", httpx.ReadTimeout("slow"))]
+    made = wallet.upsert_object(body(accountId="1", notifyPreference="NOTIFY_ON_UPDATE"))
+    assert made["accountId"] == "1"
+    assert [call.split()[0] for call in google.calls] == ["POST", "POST", "GET"]
+
+
+def test_only_what_differs_is_patched(wallet, google):
+    texts = [{"id": "tier", "header": "Tier", "body": "Gold"}]
+    google.resources[OBJECT_ID] = {**body(accountId="1", textModulesData=texts), "messages": [{"id": "m1"}]}
+    wallet.upsert_object(body(accountId="2", textModulesData=texts))
+    assert google.bodies[-1] == {"accountId": "2"}
+    assert google.resources[OBJECT_ID]["messages"] == [{"id": "m1"}]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_what_is_no_longer_said_is_taken_away(wallet, google, exists):
+    """PATCH merges: the name of somebody who wants to be forgotten would stay on the card."""
+    google.resources[OBJECT_ID] = body(accountName="Ana", barcode={"type": "QR_CODE", "value": "1"})
+    wallet.upsert_object(body(state="INACTIVE"), exists=exists)
+    assert google.resources[OBJECT_ID] == body(state="INACTIVE")
+
+
+def test_a_class_asks_for_review_with_every_change(wallet, google):
+    card = {"id": "3388.program", "issuerName": "A", "programName": "B", "reviewStatus": "UNDER_REVIEW"}
+    google.resources["3388.program"] = {**card, "reviewStatus": "APPROVED"}
+    wallet.upsert_class(card)
+    assert google.calls[-1].startswith("GET"), "Google's own word about the review is no reason to write"
+    wallet.upsert_class({**card, "programName": "C"})
+    assert google.bodies[-1] == {"programName": "C", "reviewStatus": "UNDER_REVIEW"}
 
 
 def test_an_object_that_is_known_to_exist_is_patched_and_created_if_it_does_not(wallet, google):
@@ -191,6 +229,7 @@ def test_a_race_for_the_creation_is_won_by_whoever(wallet, google):
     google.script = [("before", error(404, "notFound")), ("before", error(409, "alreadyExists"))]
     google.resources[OBJECT_ID] = body()
     assert wallet.upsert_object(body(accountId="3"), exists=True)["accountId"] == "3"
+    assert [call.split()[0] for call in google.calls] == ["PATCH", "POST", "GET", "PATCH"]
 
 
 def test_an_object_without_its_class_is_not_created_again_and_again(wallet, google):
@@ -254,6 +293,9 @@ def test_google_s_own_wish_to_wait_is_granted_within_reason(wallet, google, wait
         (error(403, "quotaExceeded"), GoogleProblem.QUOTA),
         (error(400, "invalidResource"), GoogleProblem.INVALID),
         (error(404, "notFound"), GoogleProblem.NOT_FOUND),
+        (error(403, "dailyLimitExceeded"), GoogleProblem.QUOTA),
+        (error(403, "forbidden"), GoogleProblem.PERMISSION),
+        (error(409, "alreadyExists"), GoogleProblem.CONFLICT),
         (httpx.Response(403, text="<html>"), GoogleProblem.PERMISSION),
         (httpx.Response(302, headers={"location": "https://x"}), GoogleProblem.INVALID),
     ],
@@ -263,6 +305,15 @@ def test_errors_are_told_apart_by_their_reason(wallet, google, answer, kind):
     caught = problem(lambda: wallet.get_object(OBJECT_ID))
     assert (caught.problem, caught.status) == (kind, answer.status_code)
     assert len(google.calls) == 1
+
+
+def test_a_reason_in_the_newer_form_is_read_too(wallet, google, waits):
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "RATE_LIMIT_EXCEEDED"}
+    newer = {"error": {"code": 403, "message": "slow down", "status": "RESOURCE_EXHAUSTED", "details": [{}, info]}}
+    google.resources[OBJECT_ID] = body()
+    google.script = [("before", httpx.Response(403, json=newer))]
+    wallet.get_object(OBJECT_ID)
+    assert waits == [0.5]
 
 
 def test_an_endless_answer_is_cut_off(wallet, google):
@@ -356,3 +407,21 @@ def test_an_idle_bucket_fills_to_one_second_s_worth_and_no_more():
     assert waits == []
     bucket.take()
     assert waits == [pytest.approx(0.1)]
+
+
+def test_a_pace_that_is_shared_takes_the_place_of_our_own(google, account):
+    taken = []
+
+    class Shared:
+        def take(self) -> None:
+            taken.append(len(google.calls))
+            if len(taken) == 3:
+                raise GoogleWalletError(GoogleProblem.RETRY_LATER, 0, "pace", "others are before us")
+
+    google.resources[OBJECT_ID] = body()
+    with GoogleWallet(account, transport=httpx.MockTransport(google), pace=Shared()) as client:
+        client.get_object(OBJECT_ID)
+        client.get_object(OBJECT_ID)
+        assert problem(lambda: client.add_message(OBJECT_ID, note())).reason == "pace"
+    assert taken == [0, 1, 2]
+    assert len(google.calls) == 2, "a call went out that the pace had forbidden"

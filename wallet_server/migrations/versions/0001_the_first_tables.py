@@ -40,6 +40,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("nonce", name=op.f("pk_google_callback")),
     )
     op.create_table(
+        "google_pace",
+        sa.Column("issuer_id", sa.String(length=32), nullable=False),
+        sa.Column("free_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("issuer_id", name=op.f("pk_google_pace")),
+    )
+    op.create_table(
         "login_attempt",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("email", sa.String(length=254), nullable=False),
@@ -1414,6 +1420,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_login_attempt_address_at")
 
     op.drop_table("login_attempt")
+    op.drop_table("google_pace")
     op.drop_table("google_callback")
     with op.batch_alter_table("device", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_device_push_token"))

@@ -30,6 +30,7 @@ from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.issuance.content import colors
 from wallet_server.issuance.google import GoogleCards, GoogleTroubleError
+from wallet_server.issuance.pace import SharedPace
 from wallet_server.issuance.pictures import look_of
 from wallet_server.issuance.press import Kept
 from wallet_server.issuance.services import google_event, google_object_made
@@ -104,9 +105,10 @@ def prepare(app: Flask) -> None:
     """Keep one line to Google, its keys and the drawn pictures for this process."""
     context: ServerContext = app.extensions["wallet"]
     parameters = context.wallets.google
-    app.extensions["google_cards"] = (
-        GoogleCards(parameters, public_url=context.settings.public_url) if parameters else None
-    )
+    app.extensions["google_cards"] = None
+    if parameters is not None:
+        pace = SharedPace(context.engine, parameters.issuer_id)
+        app.extensions["google_cards"] = GoogleCards(parameters, public_url=context.settings.public_url, pace=pace)
     app.extensions["google_keys"] = GoogleKeys(keys_url(context))
     app.extensions["google_art"] = Kept[bytes](ART_KEPT)
 
