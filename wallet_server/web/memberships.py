@@ -12,6 +12,7 @@ from wallet_server.challenges.queries import states
 from wallet_server.i18n import LocalizedText, Translator
 from wallet_server.ledger.expiry import current_balance
 from wallet_server.ledger.postings import Balance
+from wallet_server.ledger.queries import shown
 from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members
 from wallet_server.notifications.queries import newest
@@ -65,10 +66,14 @@ class Membership:
     card: Card | None
     level: TierLevel | None
     balance: Balance
+    points: int
+    """To spend, as people are shown it: below zero where the program lets a balance be so."""
     challenges: tuple[ChallengeView, ...]
     vouchers: tuple[VoucherView, ...]
     news: str
     projection: Projection
+    protected_until: datetime | None = None
+    """The level is not lowered before: a promise of staff, or a level given until then."""
 
     def open_vouchers(self, now: datetime) -> tuple[VoucherView, ...]:
         """Those that can be redeemed."""
@@ -87,11 +92,13 @@ def read_membership(session: Session, program: ProgramDefinition, member: Member
     names = product_names(session, {*won, *(str(voucher.benefit.get("sku", "")) for voucher in found)})
     standing = standings(session, program, only, now).get(member.id, Standing())
     days = days_of_members(session, program, only, now).get(member.id, {})
+    points = current_balance(session, program, member.id, now)
     return Membership(
         member=member,
         card=cards_of_members(session, only).get(member.id),
         level=(program.level(standing.tier) if standing.tier else None) or program.first_level,
-        balance=current_balance(session, program, member.id, now),
+        balance=points,
+        points=shown(points, program.points),
         challenges=tuple(
             ChallengeView(challenge, state, _reward(challenge, names))
             for state in states(session, program, only, now).get(member.id, ())
@@ -104,6 +111,7 @@ def read_membership(session: Session, program: ProgramDefinition, member: Member
         ),
         news=newest(session, only).get(member.id, ""),
         projection=projection(program, standing, now, days),
+        protected_until=standing.protected_until,
     )
 
 

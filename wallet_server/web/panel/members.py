@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -14,9 +15,9 @@ from wallet_server.db import new_id, reading
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.queries import pass_of_member
 from wallet_server.ledger.adjustments import adjustments
-from wallet_server.ledger.expiry import last_day
+from wallet_server.ledger.expiry import current_balances, last_day
 from wallet_server.ledger.postings import Balance
-from wallet_server.ledger.queries import balances, entries, lots_of_member, open_holds, shown
+from wallet_server.ledger.queries import entries, lots_of_member, open_holds, shown
 from wallet_server.members.coefficients import coefficients_of_members
 from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members, member_by_id, search
@@ -47,7 +48,8 @@ class MemberRow:
     member: Member
     card: Card | None
     level: TierLevel | None
-    balance: Balance
+    points: int
+    pending: int
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,15 @@ class AdjustForm:
 
 @dataclass(frozen=True)
 class StandingForm:
-    """Tags and a percent of a member's own, as typed; ``error`` is about the part that ``wrong`` names."""
+    """Tags, a percent of a member's own and a tier, as typed; ``error`` is about the part that ``wrong`` names."""
 
     tags: str
     percent: str = ""
     outlet: str = ""
     last_day: str = ""
     redeem_percent: str = ""
+    tier: str = ""
+    tier_day: str = ""
     wrong: str = ""
     error: str = ""
 
@@ -87,7 +91,7 @@ def members(desk: Desk) -> Response:
     before = request.args.get("before", type=UUID)
     with reading(server().engine, desk.program.id) as session:
         found = search(session, text, limit=MEMBERS_PER_PAGE + 1, before=before)
-        rows = _rows(session, desk.program, found[:MEMBERS_PER_PAGE])
+        rows = _rows(session, desk.program, found[:MEMBERS_PER_PAGE], server().clock.now())
     return panel_page(
         desk,
         "panel/members.html",
@@ -99,15 +103,17 @@ def members(desk: Desk) -> Response:
     )
 
 
-def _rows(session: Session, program: ProgramDefinition, found: Sequence[Member]) -> list[MemberRow]:
+def _rows(session: Session, program: ProgramDefinition, found: Sequence[Member], now: datetime) -> list[MemberRow]:
     ids = [member.id for member in found]
-    cards, points, levels = cards_of_members(session, ids), balances(session, ids), tiers(session, ids)
+    cards, levels = cards_of_members(session, ids), tiers(session, ids)
+    points = {member_id: Balance() for member_id in ids} | current_balances(session, program, ids, now)
     return [
         MemberRow(
             member,
             cards.get(member.id),
             program.level(levels[member.id]) if member.id in levels else program.first_level,
-            points.get(member.id, Balance()),
+            shown(points[member.id], program.points),
+            points[member.id].pending,
         )
         for member in found
     ]

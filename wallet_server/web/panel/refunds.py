@@ -13,6 +13,7 @@ from flask import Response, flash, request, url_for
 from wallet_server.db import new_id, reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.i18n import Translator, gettext_noop
+from wallet_server.ledger.queries import shown
 from wallet_server.members.queries import member_by_id
 from wallet_server.programs.queries import product_names
 from wallet_server.purchases.commands import RefundPurchase
@@ -128,6 +129,7 @@ def _form_page(
         member=person,
         form=form,
         effects=effects,
+        points_after=shown(effects.balance, desk.program.points) if effects else 0,
         draft_error=draft_error,
         error=error,
     )
