@@ -26,8 +26,14 @@ from workers.queues import ring
 
 QUEUED_RINGS_MAX: Final = 16
 """While so many rings wait unheard, more would only be noise."""
+URGENT: Final = 0
+"""Rows of this priority or a smaller one have somebody at a till behind them."""
+URGENT_RINGS_MORE: Final = 4
+"""They are rung beyond the limit, and before all that waits: a promotion to everybody must not hold them up."""
 ROWS_PER_RING: Final = 25
-ROWS_PER_TURN: Final = QUEUED_RINGS_MAX * ROWS_PER_RING
+"""Of urgent rows, which hold a pass or two each."""
+LONG_ROWS_PER_RING: Final = 2
+"""Of the others, which hold up to 200 passes each: a ring is one job, and the urgent wait for its end."""
 BUSY_PAUSE_S: Final = 0.02
 IDLE_PAUSE_S: Final = 0.1
 TROUBLE_PAUSE_S: Final = 0.5
@@ -76,15 +82,25 @@ class Dispatcher:
         with reading(self.engine, ALL_PROGRAMS) as session:
             if not outbox.has_due(session, bell.name, now):
                 return 0
+            urgent = outbox.has_due(session, bell.name, now, priority_max=URGENT)
         # Asked before rows are marked as announced: a Valkey that is down fails here.
-        room = QUEUED_RINGS_MAX - bell.count
-        if room <= 0:
-            return 0
-        with transaction(self.engine, ALL_PROGRAMS) as session:
-            row_ids = outbox.due(session, bell.name, now, limit=min(room * ROWS_PER_RING, ROWS_PER_TURN))
-        for start in range(0, len(row_ids), ROWS_PER_RING):
-            ring(bell, row_ids[start : start + ROWS_PER_RING])
-        return len(row_ids)
+        waiting = bell.count
+        first: list[int] = []
+        rest: list[int] = []
+        room = QUEUED_RINGS_MAX + URGENT_RINGS_MORE - waiting
+        if urgent and room > 0:
+            with transaction(self.engine, ALL_PROGRAMS) as session:
+                first = outbox.due(session, bell.name, now, limit=room * ROWS_PER_RING, priority_max=URGENT)
+        rings = [first[start : start + ROWS_PER_RING] for start in range(0, len(first), ROWS_PER_RING)]
+        for row_ids in reversed(rings):  # each goes to the front, so that the first comes last
+            ring(bell, row_ids, first=True)
+        room = QUEUED_RINGS_MAX - waiting - len(rings)
+        if room > 0:
+            with transaction(self.engine, ALL_PROGRAMS) as session:
+                rest = outbox.due(session, bell.name, now, limit=room * LONG_ROWS_PER_RING)
+        for start in range(0, len(rest), LONG_ROWS_PER_RING):
+            ring(bell, rest[start : start + LONG_ROWS_PER_RING])
+        return len(first) + len(rest)
 
     def _bury(self, now: datetime) -> None:
         if self._buried_at is not None and now - self._buried_at < BURY_EVERY:

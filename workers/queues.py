@@ -50,11 +50,12 @@ def queue(name: str, connection: redis.Redis) -> Queue:
     return Queue(name, connection=connection, serializer=JSONSerializer, job_class=Doorbell)
 
 
-def ring(bell: Queue, row_ids: Sequence[int]) -> None:
-    """Tell a worker to look at these rows of the outbox."""
+def ring(bell: Queue, row_ids: Sequence[int], *, first: bool = False) -> None:
+    """Tell a worker to look at these rows of the outbox; ``first``: before all that waits."""
     bell.enqueue(
         WORK,
         args=[list(row_ids)],
+        at_front=first,
         job_timeout=JOB_TIMEOUT_S,
         ttl=RING_TTL_S,
         result_ttl=0,

@@ -13,9 +13,18 @@ from rq import Queue
 from rq.job import Job
 from structlog.testing import capture_logs
 
+from tests.conftest import NOW
 from wallet_server.db import ALL_PROGRAMS, transaction
+from wallet_server.issuance.services import announce, passes_changed
 from wallet_server.outbox import services as outbox
-from workers.dispatcher import QUEUED_RINGS_MAX, ROWS_PER_RING, Dispatcher
+from workers.dispatcher import (
+    LONG_ROWS_PER_RING,
+    QUEUED_RINGS_MAX,
+    ROWS_PER_RING,
+    URGENT,
+    URGENT_RINGS_MORE,
+    Dispatcher,
+)
 from workers.queues import QUEUES, BellWorker, Doorbell, queue, ring
 
 
@@ -40,9 +49,9 @@ def answer(workshop, bells) -> Iterator[callable]:
     return run
 
 
-def fill(workshop, count: int, queue: str = "push") -> None:
+def fill(workshop, count: int, queue: str = "push", priority: int = 0) -> None:
     with transaction(workshop.engine, ALL_PROGRAMS) as session:
-        work = outbox.Work(topic="t", queue=queue, program_id=workshop.program.id, payload={"v": 1})
+        work = outbox.Work(topic="t", queue=queue, program_id=workshop.program.id, payload={"v": 1}, priority=priority)
         outbox.add_many(session, [work] * count, now=workshop.clock.now())
 
 
@@ -91,11 +100,49 @@ def test_rows_go_to_their_own_queue_in_rings_of_a_few(workshop, dispatcher, bell
     assert [len(job.row_ids()) for job in bulk.jobs] == [2]
 
 
-def test_while_enough_rings_wait_no_more_are_added(workshop, dispatcher, bells):
-    fill(workshop, (QUEUED_RINGS_MAX + 3) * ROWS_PER_RING)
+@pytest.mark.parametrize(
+    ("priority", "rows", "rings"),
+    [(10, LONG_ROWS_PER_RING, QUEUED_RINGS_MAX), (URGENT, ROWS_PER_RING, QUEUED_RINGS_MAX + URGENT_RINGS_MORE)],
+)
+def test_while_enough_rings_wait_no_more_are_added(workshop, dispatcher, bells, priority, rows, rings):
+    fill(workshop, (rings + 3) * rows, priority=priority)
     dispatcher.turn()
+    dispatcher.turn()
+    assert bells[0].count == rings
+
+
+def test_a_till_s_change_overtakes_ten_thousand_promotion_pushes(workshop, dispatcher, bells):
+    """50 rows of 200 passes are waiting, as many of them rung as may be; then somebody pays."""
+    with transaction(workshop.engine, ALL_PROGRAMS) as session:
+        announce(session, workshop.program.id, [uuid4() for _ in range(10_000)], NOW, priority=10)
+    promotions = [row.id for row in workshop.rows()]
+    assert len(promotions) == 50
     dispatcher.turn()
     assert bells[0].count == QUEUED_RINGS_MAX
+    ana = workshop.on_phone(workshop.join(), "aa")
+    workshop.change(ana)
+    dispatcher.turn()
+    assert rung(bells[0])[0] == workshop.rows()[-1].id
+    assert rung(bells[0])[1:] == promotions[: QUEUED_RINGS_MAX * LONG_ROWS_PER_RING], "promotions keep their order"
+
+
+def test_several_urgent_rings_keep_their_order_before_the_others(workshop, dispatcher, bells):
+    fill(workshop, 6, priority=10)
+    dispatcher.turn()
+    fill(workshop, 2 * ROWS_PER_RING + 1)
+    dispatcher.turn()
+    ids = [row.id for row in workshop.rows()]
+    assert rung(bells[0]) == ids[6:] + ids[:6]
+
+
+def test_the_urgent_are_done_first_and_then_the_tiers_and_then_the_promotions(workshop, dispatcher, answer):
+    members = {priority: workshop.on_phone(workshop.join(), f"{priority:02x}") for priority in (10, 5, 0)}
+    for priority, member_id in members.items():
+        with transaction(workshop.engine, workshop.program.id) as session:
+            passes_changed(session, workshop.program, [member_id], NOW, priority=priority)
+    dispatcher.turn()
+    answer()
+    assert workshop.pushes.tokens == ["00", "05", "0a"]
 
 
 def test_rq_two_queue_loss(workshop, dispatcher, bells, answer, clock):

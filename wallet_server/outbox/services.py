@@ -112,19 +112,20 @@ def _free(now: datetime) -> sa.ColumnElement[bool]:
     )
 
 
-def has_due(session: Session, queue: str, now: datetime) -> bool:
+def has_due(session: Session, queue: str, now: datetime, *, priority_max: int | None = None) -> bool:
     """Whether :func:`due` would find anything; a read, so that an idle dispatcher takes no write lock."""
-    return session.scalar(sa.select(_due_ids(queue, now, 1).exists())) or False
+    return session.scalar(sa.select(_due_ids(queue, now, 1, priority_max).exists())) or False
 
 
-def due(session: Session, queue: str, now: datetime, limit: int) -> list[int]:
+def due(session: Session, queue: str, now: datetime, limit: int, *, priority_max: int | None = None) -> list[int]:
     """Ids of rows to announce now, most urgent first; they count as announced from here on.
 
-    Several dispatchers may ask at once: each row goes to one of them.
+    With ``priority_max`` only those that are at least so urgent. Several dispatchers may ask at once: each row
+    goes to one of them.
     """
     marked = session.execute(
         sa.update(OutboxRow)
-        .where(_among(_due_ids(queue, now, limit)))
+        .where(_among(_due_ids(queue, now, limit, priority_max)))
         .values(rung_at=now)
         .returning(col(OutboxRow.priority), col(OutboxRow.id)),
         execution_options={"synchronize_session": False},
@@ -132,13 +133,14 @@ def due(session: Session, queue: str, now: datetime, limit: int) -> list[int]:
     return [row_id for _priority, row_id in sorted(tuple(row) for row in marked)]
 
 
-def _due_ids(queue: str, now: datetime, limit: int) -> sa.Select[int | None]:
+def _due_ids(queue: str, now: datetime, limit: int, priority_max: int | None) -> sa.Select[int | None]:
     rung_at = col(OutboxRow.rung_at)
+    urgent_enough = sa.true() if priority_max is None else col(OutboxRow.priority) <= priority_max
     return (
         sa.select(col(OutboxRow.id))
         .where(col(OutboxRow.state).in_(("waiting", "leased")))  # says to SQLite that the partial index fits
         .where(col(OutboxRow.queue) == queue, _free(now))
-        .where(sa.or_(rung_at.is_(None), rung_at <= now - RING_AGAIN_AFTER))
+        .where(sa.or_(rung_at.is_(None), rung_at <= now - RING_AGAIN_AFTER), urgent_enough)
         .order_by(col(OutboxRow.priority), col(OutboxRow.id))
         .limit(limit)
         .with_for_update(skip_locked=True)
