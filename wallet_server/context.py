@@ -51,5 +51,5 @@ def make_context(settings: Settings, *, pool_size: int = 5) -> ServerContext:
         mint=TokenMint(settings.WALLET_SECRET_KEY),
         wallets=wallets,
         # Without a certificate authority's name there is no https: the simulator takes http, iPhones do not.
-        press=PassPress(wallets.signer, allow_http=wallets.development),
+        press=PassPress(wallets.signer, allow_http=wallets.development, programs=wallets.programs),
     )

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -26,7 +27,7 @@ from passes.apple.signing import CertificateProblem, Signer
 from passes.google.account import GoogleAccountProblem, ServiceAccount
 from wallet_server.db import reading
 from wallet_server.errors import ConfigurationError
-from wallet_server.issuance.keys import KeyVault, stored_google_account, stored_signer
+from wallet_server.issuance.keys import KeyVault, programs_with_certificates, stored_google_account, stored_signer
 from wallet_server.issuance.models import WalletKey
 from wallet_server.settings import Settings
 
@@ -61,6 +62,14 @@ class GoogleParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class OfType:
+    """The programs whose passes are of one type: these, or all but these."""
+
+    program_ids: frozenset[UUID]
+    all_but: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Wallets:
     """The credentials of both wallets; ``google`` is ``None`` where Google Wallet is not set up."""
 
@@ -69,10 +78,23 @@ class Wallets:
     google: GoogleParameters | None
     development: bool
     """Signed by our own root: no real iPhone takes the passes."""
+    programs: Mapping[UUID, Signer] = field(default_factory=dict)
+    """The certificates of programs that have their own; ``signer`` is that of all others."""
 
     @property
     def pass_type_id(self) -> str:
         return self.signer.pass_type_id
+
+    def signer_of(self, program_id: UUID) -> Signer:
+        """Who signs the passes of a program; its push topic and the pass type are the certificate's."""
+        return self.programs.get(program_id, self.signer)
+
+    def programs_of_type(self, pass_type_id: str) -> OfType:
+        """Which programs' passes are of a type."""
+        own = {program_id for program_id, signer in self.programs.items() if signer.pass_type_id == pass_type_id}
+        if pass_type_id == self.pass_type_id:
+            return OfType(frozenset(self.programs.keys() - own), all_but=True)
+        return OfType(frozenset(own), all_but=False)
 
 
 def development_folder(settings: Settings) -> Path:
@@ -161,8 +183,10 @@ def load_wallets(settings: Settings, now: datetime, engine: Engine | None = None
     together, cannot be read, or (in the sandbox) are Apple's own. An expired certificate does not stop the
     start: the till must go on, only passes are no longer signed.
     """
-    development = False
+    development, programs = False, {}
     try:
+        if engine is not None:
+            programs = _stored_signers_of_programs(settings, now, engine)
         if settings.WALLET_APPLE_CERTIFICATE_FILE is not None:
             signer = _configured_signer(settings)
         elif engine is not None and (stored := _stored_signer(settings, now, engine)) is not None:
@@ -173,7 +197,7 @@ def load_wallets(settings: Settings, now: datetime, engine: Engine | None = None
         raise ConfigurationError(f"Apple's certificate: {problem}") from problem
     except OSError as error:
         raise ConfigurationError(f"Apple's certificate: {error.filename}: {error.strerror}") from error
-    if settings.WALLET_SANDBOX and signer.issued_by_apple:
+    if settings.WALLET_SANDBOX and any(one.issued_by_apple for one in (signer, *programs.values())):
         raise ConfigurationError(
             "WALLET_SANDBOX is refused with Apple's certificates: a moved clock must not reach phones"
         )
@@ -183,6 +207,7 @@ def load_wallets(settings: Settings, now: datetime, engine: Engine | None = None
         apns=ApnsParameters(settings.apns_url, str(ca_file) if ca_file else None),
         google=load_google(settings, engine) if engine is not None else _google(settings),
         development=development,
+        programs=programs,
     )
 
 
@@ -194,6 +219,15 @@ def load_google(settings: Settings, engine: Engine) -> GoogleParameters | None:
 def _stored_signer(settings: Settings, now: datetime, engine: Engine) -> Signer | None:
     with _stored(engine) as session:
         return stored_signer(session, KeyVault(settings.WALLET_SECRET_KEY), None, now) if session else None
+
+
+def _stored_signers_of_programs(settings: Settings, now: datetime, engine: Engine) -> dict[UUID, Signer]:
+    with _stored(engine) as session:
+        if session is None:
+            return {}
+        vault = KeyVault(settings.WALLET_SECRET_KEY)
+        found = {one: stored_signer(session, vault, one, now) for one in programs_with_certificates(session)}
+    return {program_id: signer for program_id, signer in found.items() if signer is not None}
 
 
 def _stored_google(settings: Settings, engine: Engine) -> GoogleParameters | None:

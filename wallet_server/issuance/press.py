@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from typing import Final, Generic, TypeVar
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from passes.apple.bundle import signed_pass
@@ -49,10 +50,14 @@ class Kept(Generic[Value]):
 
 
 class PassPress:
-    """Prints passes with one certificate. ``allow_http``: for the simulator, which has no certificate authority."""
+    """Prints passes. ``allow_http``: for the simulator, which has no certificate authority.
 
-    def __init__(self, signer: Signer, *, allow_http: bool) -> None:
+    ``signer`` is that of all programs but those that ``programs`` names, which have certificates of their own.
+    """
+
+    def __init__(self, signer: Signer, *, allow_http: bool, programs: Mapping[UUID, Signer] | None = None) -> None:
         self._signer = signer
+        self._programs = dict(programs or {})
         self._allow_http = allow_http
         self._passes: Kept[bytes] = Kept(PASSES_KEPT)
         self._brands: Kept[Brand] = Kept(PICTURES_KEPT)
@@ -66,7 +71,8 @@ class PassPress:
         Raises :class:`passes.apple.signing.CertificateProblem` once the certificate has expired, also for a
         pass that was printed before: phones would refuse it.
         """
-        self._signer.check(signed_at)
+        signer = self._programs.get(program.id, self._signer)
+        signer.check(signed_at)
         # The day is part of the key: windows of challenges turn and vouchers end without a new version.
         today = now.astimezone(ZoneInfo(program.time_zone)).date()
         generations = (state.token_generation, state.member_token_generation)
@@ -74,7 +80,7 @@ class PassPress:
 
         def make() -> bytes:
             content = pass_content(program, state, links, self.pictures(program, state))
-            return signed_pass(content, self._signer, now=signed_at, allow_http=self._allow_http)
+            return signed_pass(content, signer, now=signed_at, allow_http=self._allow_http)
 
         return self._passes.get(key, make)
 

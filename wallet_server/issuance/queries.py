@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 
 from wallet_server.challenges.queries import states
 from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher
+from wallet_server.issuance.credentials import OfType
 from wallet_server.issuance.models import Device, IssuedPass, Registration
 from wallet_server.ledger.expiry import current_balances
 from wallet_server.ledger.postings import Balance
@@ -67,8 +68,12 @@ def pass_of_member(session: Session, member_id: UUID, wallet: str) -> IssuedPass
     ).one_or_none()
 
 
-def changed_serials(session: Session, device: str, since: int | None) -> ChangedSerials | None:
+def changed_serials(
+    session: Session, device: str, since: int | None, of_type: OfType | None = None
+) -> ChangedSerials | None:
     """The passes that this phone registered and that were tagged after ``since``; ``None`` if there are none.
+
+    ``of_type`` leaves out passes of other types, for which the phone asks by themselves.
 
     Tags appear in order (see ``services.assign_tags``) and the answer's tag is the highest of the rows that
     were read, so a change that commits meanwhile has a higher one and is in the next answer. Call it in one
@@ -84,6 +89,9 @@ def changed_serials(session: Session, device: str, since: int | None) -> Changed
     )
     if since is not None:
         statement = statement.where(col(IssuedPass.update_tag) > since)
+    if of_type is not None and (of_type.program_ids or not of_type.all_but):
+        named = col(IssuedPass.program_id).in_(of_type.program_ids)
+        statement = statement.where(~named if of_type.all_but else named)
     rows = list(session.execute(statement))
     if len(rows) > SERIALS_MAX:
         # Cut between two tags, never inside one: what shares the last tag would otherwise be skipped.

@@ -70,13 +70,14 @@ def changed(device: str, pass_type: str) -> Response:
     """The serial numbers that changed since a tag: 200, or 204 for none. The device's identifier is the secret."""
     limit_rate("apple-changed", CALLS_LIMIT)
     context = server()
-    if pass_type != context.wallets.pass_type_id:
+    of_type = context.wallets.programs_of_type(pass_type)
+    if not of_type.all_but and not of_type.program_ids:
         return Response(status=204)
     tag = request.args.get("passesUpdatedSince", "")
     # A tag that is none of ours is as good as none: the phone then hears of all its passes.
     since = int(tag) if _TAG.fullmatch(tag) else None
     with reading(context.engine, ALL_PROGRAMS) as session:
-        found = changed_serials(session, device, since)
+        found = changed_serials(session, device, since, of_type)
     if found is None:
         return Response(status=204)
     return Response(
@@ -126,7 +127,12 @@ def _authenticated(session: Session, pass_type: str, serial: str) -> IssuedPass:
     issued = pass_by_serial(session, "apple", serial)
     holder, generation = (issued.id, issued.token_generation) if issued else (_NOBODY, 0)
     right = context.mint.is_authentication_token(token.strip(), holder, generation)
-    if issued is None or not right or scheme.lower() != SCHEME or pass_type != context.wallets.pass_type_id:
+    if (
+        issued is None
+        or not right
+        or scheme.lower() != SCHEME
+        or pass_type != context.wallets.signer_of(issued.program_id).pass_type_id
+    ):
         limit_rate("apple-refused", REFUSALS_LIMIT)
         raise DomainError("unauthorized", "the pass and its token do not belong together", status=401)
     return issued
