@@ -318,6 +318,10 @@ def upcoming(**changes) -> dict:
         ("semantics.totalPrice.currency_code", {"semantics": Semantics.of(totalPrice=CurrencyAmount(Decimal(1), "€"))}),
         ("semantics.totalPrice.amount", {"semantics": Semantics.of(totalPrice=CurrencyAmount(Decimal("NaN"), "EUR"))}),
         ("semantics.seats[0].seat_row", {"semantics": Semantics.of(seats=(Seat(seat_row=""),))}),
+        (
+            "semantics.seats[0].seat_section_color",
+            {"semantics": Semantics.of(seats=(Seat(seat_section_color="red"),))},
+        ),
         ("semantics.eventType", {"semantics": Semantics.of(eventType="Party")}),
         ("semantics.duration", {"semantics": Semantics.of(duration=float("nan"))}),
         ("grouping_identifier", {"grouping_identifier": "g"}),
