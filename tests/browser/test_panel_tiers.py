@@ -43,3 +43,13 @@ def test_the_pages_of_tiers_fit_and_can_be_used_by_everybody(staff_page: Page, p
     staff_page.goto(TIERS + path)
     assert_fits(staff_page)
     assert_accessible(staff_page)
+
+
+@pytest.mark.parametrize("language", ["en", "ru", "mk"])
+def test_every_tab_of_the_section_is_in_sight_on_a_phone(staff_page: Page, language: str) -> None:
+    staff_page.set_viewport_size({"width": 390, "height": 900})
+    staff_page.goto(f"{TIERS}?lang={language}")
+    tabs = staff_page.locator(".program-tab")
+    assert tabs.count() == 7
+    for tab in tabs.all():
+        expect(tab).to_be_in_viewport(ratio=1)
