@@ -7,6 +7,7 @@ passed over, and a phone with several changed passes is rung once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,9 +27,13 @@ from workers import google
 from workers.outcome import OUTAGE_ATTEMPTS_MAX, Again, Settled
 from workers.runtime import Runtime
 
+_Outcomes = dict[tuple[UUID | None, str], PushOutcome]
+
 PUSH_DEADLINE_S: Final = 12.0
 GOOGLE_DEADLINE: Final = timedelta(seconds=8)
 """Together shorter than the job's time-out, which is shorter than the lease."""
+LINE_DEADLINE_S_MIN: Final = 1.0
+"""What the last of several pass types has at least; the rest is tried again."""
 SUSPICIOUS_FROM: Final = 20
 SUSPICIOUS_SHARE: Final = 0.05
 """More bad tokens than this in a batch of at least so many: our certificate is wrong, not the phones."""
@@ -40,25 +45,30 @@ class _Ringing:
 
     apple: Mapping[UUID, int] = field(default_factory=dict)
     targets: Sequence[PushTarget] = ()
+    lines: Mapping[UUID, UUID | None] = field(default_factory=dict)
+    """Which line each of Apple's passes is pushed on: its program's own, or that of all others."""
     google: Mapping[UUID, Sequence[UUID]] = field(default_factory=dict)
     """Passes by program."""
+
+    def key(self, target: PushTarget) -> tuple[UUID | None, str]:
+        """Line and push token: a phone with passes of two types is rung for each of them."""
+        return self.lines[target.pass_id], target.push_token
 
 
 def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
     """Push the passes of these rows to Apple's and Google's servers."""
     wanted = [(row, [UUID(item) for item in row.payload["pass_ids"]]) for row in rows]
     with transaction(runtime.context.engine, ALL_PROGRAMS) as session:
-        ringing = _prepare(session, sorted({pass_id for _, ids in wanted for pass_id in ids}))
-    tokens = sorted({target.push_token for target in ringing.targets})
-    outcomes = {
-        outcome.token: outcome
-        for outcome in (runtime.pusher.push(tokens, deadline_seconds=PUSH_DEADLINE_S) if tokens else [])
-    }
+        pass_ids = sorted({pass_id for _, ids in wanted for pass_id in ids})
+        ringing = _prepare(session, pass_ids, runtime.program_pushers.keys())
+    outcomes = _ring(runtime, ringing)
     at_google = google.put_cards(runtime, ringing.google, GOOGLE_DEADLINE)
     troubles = {**_troubles(ringing, outcomes), **at_google.troubles}
-    rung = {target.pass_id for target in ringing.targets if _accepted(outcomes[target.push_token])}
+    rung = {target.pass_id for target in ringing.targets if _accepted(outcomes[ringing.key(target)])}
     pushed = {pass_id: ringing.apple[pass_id] for pass_id in rung - troubles.keys()}
-    dead = _dead_tokens(outcomes.values())
+    # What is alive for one pass type is no dead phone: another type's certificate may be wrong.
+    alive = {outcome.token for outcome in outcomes.values() if _accepted(outcome)}
+    dead = [token for token in _dead_tokens(outcomes.values()) if token.push_token not in alive]
 
     def record(session: Session, now: datetime) -> None:
         record_pushed(session, {**pushed, **at_google.put}, now)
@@ -74,7 +84,22 @@ def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
     return Settled(done=done, again=again, record=record)
 
 
-def _prepare(session: Session, pass_ids: Sequence[UUID]) -> _Ringing:
+def _ring(runtime: Runtime, ringing: _Ringing) -> _Outcomes:
+    """Push once to each phone on each line; what came of it by line and push token."""
+    tokens: dict[UUID | None, set[str]] = {}
+    for line, token in map(ringing.key, ringing.targets):
+        tokens.setdefault(line, set()).add(token)
+    ends_at = time.monotonic() + PUSH_DEADLINE_S
+    outcomes: _Outcomes = {}
+    for line, on_line in tokens.items():
+        pusher = runtime.pusher if line is None else runtime.program_pushers[line]
+        left = max(LINE_DEADLINE_S_MIN, ends_at - time.monotonic())
+        for outcome in pusher.push(sorted(on_line), deadline_seconds=left):
+            outcomes[line, outcome.token] = outcome
+    return outcomes
+
+
+def _prepare(session: Session, pass_ids: Sequence[UUID], own_lines: Collection[UUID]) -> _Ringing:
     """Find what has not been pushed yet and give it its tag; the tag's lock ends with this transaction."""
     changed = session.execute(
         select(IssuedPass.id, IssuedPass.wallet, IssuedPass.program_id).where(
@@ -94,19 +119,20 @@ def _prepare(session: Session, pass_ids: Sequence[UUID]) -> _Ringing:
     # The version is read after the tag was given: a change that commits later brings its own row.
     versions = session.execute(select(IssuedPass.id, IssuedPass.version).where(col(IssuedPass.id).in_(apple)))
     targets = push_targets(session, apple)
-    return _Ringing(apple={row.id: row.version for row in versions}, targets=targets, google=at_google)
+    lines = {row.id: row.program_id if row.program_id in own_lines else None for row in changed}
+    return _Ringing({row.id: row.version for row in versions}, targets, lines, at_google)
 
 
 def _accepted(outcome: PushOutcome) -> bool:
     return outcome.verdict is PushVerdict.ACCEPTED
 
 
-def _troubles(ringing: _Ringing, outcomes: Mapping[str, PushOutcome]) -> dict[UUID, str]:
+def _troubles(ringing: _Ringing, outcomes: _Outcomes) -> dict[UUID, str]:
     """The passes of which some phone is still to be told, with the reason."""
     suspicious = _is_suspicious(outcomes.values())
     troubles: dict[UUID, str] = {}
     for target in ringing.targets:
-        outcome = outcomes[target.push_token]
+        outcome = outcomes[ringing.key(target)]
         # A phone that has told us its token since is alive, whatever the push service still believes.
         given_up = (
             outcome.verdict is PushVerdict.GONE and (not outcome.timestamp or target.token_at < outcome.timestamp)

@@ -6,9 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+from uuid import UUID
 
 from passes.apple.push import ApnsSender
 from passes.apple.push_outcome import PushOutcome
+from passes.apple.signing import Signer
 from wallet_server.context import ServerContext
 from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.content import CardState
@@ -59,10 +61,13 @@ class Runtime:
     google: Google | None
     webhooks: Webhooks
     chance: random.Random = field(default_factory=random.Random)
+    program_pushers: Mapping[UUID, Pusher] = field(default_factory=dict)
+    """Lines of programs with a pass type of their own: certificate and topic are another's there."""
 
     def close(self) -> None:
         """Hang up."""
-        self.pusher.close()
+        for pusher in (self.pusher, *self.program_pushers.values()):
+            pusher.close()
         if self.google is not None:
             self.google.close()
         self.webhooks.close()
@@ -74,9 +79,26 @@ def make_runtime(context: ServerContext) -> Runtime:
 
     Raises :class:`ConfigurationError` for an address that cannot be one of a push service.
     """
-    signer = context.wallets.signer
+    pusher = _pusher(context, context.wallets.signer)
+    of_programs = {program_id: _pusher(context, signer) for program_id, signer in context.wallets.programs.items()}
+    parameters = context.wallets.google
+    google = None
+    if parameters is not None:
+        pace = SharedPace(context.engine, parameters.issuer_id)
+        google = GoogleCards(parameters, public_url=context.settings.public_url, pace=pace)
+    return Runtime(
+        context=context,
+        pusher=pusher,
+        google=google,
+        webhooks=make_webhooks(context),
+        program_pushers=of_programs,
+    )
+
+
+def _pusher(context: ServerContext, signer: Signer) -> ApnsSender:
+    """The line to Apple's push service for one pass type."""
     try:
-        pusher = ApnsSender(
+        return ApnsSender(
             context.wallets.apns.url,
             certificate_pem=signer.client_certificate_pem(),
             key_pem=signer.client_key_pem(),
@@ -85,12 +107,6 @@ def make_runtime(context: ServerContext) -> Runtime:
         )
     except ValueError as error:
         raise ConfigurationError(f"WALLET_APNS_URL: {error}") from error
-    parameters = context.wallets.google
-    google = None
-    if parameters is not None:
-        pace = SharedPace(context.engine, parameters.issuer_id)
-        google = GoogleCards(parameters, public_url=context.settings.public_url, pace=pace)
-    return Runtime(context=context, pusher=pusher, google=google, webhooks=make_webhooks(context))
 
 
 def make_webhooks(context: ServerContext) -> WebhookSender:
