@@ -124,15 +124,16 @@ def count_rows(context: ServerContext) -> None:
 
 def watch_certificate(context: ServerContext) -> None:
     """Say in the log that Apple's certificate is about to expire, from 60 days before; an alarm from 7."""
-    not_after = context.wallets.signer.not_after
-    left = not_after - context.machine_clock.now()
-    log = structlog.get_logger().bind(expires=f"{not_after:%Y-%m-%d}")
-    if left < timedelta(0):
-        log.error("Apple's certificate has expired: passes can neither be added nor updated until it is renewed")
-    elif left < CERTIFICATE_ALARM:
-        log.error("Apple's certificate expires within a week", days=left.days)
-    elif left < CERTIFICATE_WARNING:
-        log.warning("Apple's certificate expires soon", days=left.days)
+    wallets, now = context.wallets, context.machine_clock.now()
+    for signer in (wallets.signer, *wallets.programs.values()):
+        left = signer.not_after - now
+        log = structlog.get_logger().bind(expires=f"{signer.not_after:%Y-%m-%d}", pass_type=signer.pass_type_id)
+        if left < timedelta(0):
+            log.error("Apple's certificate has expired: passes can neither be added nor updated until it is renewed")
+        elif left < CERTIFICATE_ALARM:
+            log.error("Apple's certificate expires within a week", days=left.days)
+        elif left < CERTIFICATE_WARNING:
+            log.warning("Apple's certificate expires soon", days=left.days)
 
 
 TASKS: Final = (
