@@ -1,0 +1,158 @@
+"""Signed passes a second, as a share of the machine's RSA signatures, beside another library in the same run.
+
+One card: eight fields, a QR code, icon, logo and strip at three scales, each pass with another balance, so that none
+is signed twice. ``openssl speed rsa2048`` is the limit: no pass can be had without its signature. Rounds take turns;
+each share is the median of its rounds.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from py_pkpass.models import Barcode, BarcodeFormat, Pass, StoreCard
+
+from passes.apple.bundle import signed_pass
+from passes.apple.development import DevelopmentCertificates, make_development_certificates
+from passes.apple.signing import Signer
+from passes.content import CardCode, Colors, PassContent, PassField, PassImages
+from tests.tools import require_tool
+from wallet_server.issuance.pictures import draw_brand, draw_strip
+
+PASS_TYPE_ID = "pass.com.example.bench"
+TEAM_ID = "TEAM123456"
+NAME = "Cafe Ohrid"
+COLORS = Colors(background="#1F3A5F", foreground="#FFFFFF", label="#C9D6E8")
+ROUNDS = 7
+PASSES = 2_000
+OTHERS_PASSES = 15
+THREADS = 2
+
+
+def measure(data: Path, *, rounds: int = ROUNDS, passes: int = PASSES) -> dict[str, Any]:
+    """Shares of the RSA limit on one core, and with two threads of the limit on one core."""
+    now = datetime.now(UTC)
+    certificates = make_development_certificates(pass_type_id=PASS_TYPE_ID, team_id=TEAM_ID, now=now)
+    signer = Signer.load(
+        certificate_pem=certificates.pass_certificate,
+        key_pem=certificates.pass_key,
+        intermediates_pem=certificates.intermediate,
+        pass_type_id=PASS_TYPE_ID,
+        team_id=TEAM_ID,
+    )
+    paths = _files(data, certificates)
+    brand = draw_brand(NAME, COLORS)
+    images = PassImages(icon=brand.icon, logo=brand.logo, strip=draw_strip(NAME, COLORS, None))
+    card = _card(images)
+    size = len(_sign(card, signer, now, 0, 50))
+    found: dict[str, list[float]] = {"limit": [], "ours": [], "two threads": [], "py-pkpass": []}
+    with ThreadPoolExecutor(THREADS) as threads:
+        for number in range(rounds):
+            found["limit"].append(_rsa_signatures_per_second())
+            first = number * passes * 2
+            found["ours"].append(_rate(passes, partial(_sign, card, signer, now, first, passes)))
+            found["two threads"].append(_rate(passes, partial(_in_threads, threads, card, signer, now, first, passes)))
+            found["py-pkpass"].append(_rate(OTHERS_PASSES, partial(_theirs, card, paths, OTHERS_PASSES)))
+    shares = {
+        name: statistics.median(rate / limit for rate, limit in zip(rates, found["limit"], strict=True))
+        for name, rates in found.items()
+    }
+    return {
+        "bytes_of_a_pass": size,
+        "rsa signatures per second, openssl": round(statistics.median(found["limit"])),
+        "passes per second": round(statistics.median(found["ours"])),
+        "share of the limit": round(shares["ours"], 3),
+        "two threads, share of the limit of one core": round(shares["two threads"], 3),
+        "py-pkpass, share of the limit": round(shares["py-pkpass"], 4),
+    }
+
+
+def _card(images: PassImages) -> PassContent:
+    return PassContent(
+        serial_number="0193-bench",
+        organization_name=NAME,
+        program_name=NAME,
+        description="Loyalty card of Cafe Ohrid",
+        colors=COLORS,
+        card=CardCode(number="4821 0077 3310 4412", message="4821007733104412", caption="4821 0077 3310 4412"),
+        points=PassField(key="points", label="Points", value=0, number_style="decimal", change_message="Now %@"),
+        tier=PassField(key="tier", label="Level", value="Silver"),
+        member=PassField(key="member", label="Name", value="Ana"),
+        progress=(PassField(key="dinner", label="Three visits", value="2 of 3"),),
+        news=PassField(key="news", label="News", value="Nothing new yet.", change_message="%@"),
+        back=(
+            PassField(key="page", label="Your page", value="Open", link="https://wallet.example.com/m/1"),
+            PassField(key="about", label="How points work", value="You get 5 % of what you pay back as points."),
+        ),
+        images=images,
+        update_url="https://wallet.example.com/apple",
+        authentication_token="0123456789abcdef0123",
+    )
+
+
+def _sign(card: PassContent, signer: Signer, now: datetime, first: int, count: int) -> bytes:
+    made = b""
+    for balance in range(first, first + count):
+        made = signed_pass(replace(card, points=replace(card.points, value=balance)), signer, now=now)
+    return made
+
+
+def _in_threads(
+    threads: ThreadPoolExecutor, card: PassContent, signer: Signer, now: datetime, first: int, count: int
+) -> None:
+    share = count // THREADS
+    running = [threads.submit(_sign, card, signer, now, first + share * number, share) for number in range(THREADS)]
+    for thread in running:
+        thread.result()
+
+
+def _theirs(card: PassContent, paths: Sequence[str], count: int) -> None:
+    assert card.images is not None
+    for _number in range(count):
+        style = StoreCard()
+        style.addHeaderField("points", 126, "Points")
+        for key in ("tier", "member"):
+            style.addSecondaryField(key, "Silver", key)
+        style.addAuxiliaryField("dinner", "2 of 3", "Three visits")
+        for key in ("news", "card", "page", "about"):
+            style.addBackField(key, "Something to read", key)
+        theirs = Pass(style, passTypeIdentifier=PASS_TYPE_ID, organizationName=NAME, teamIdentifier=TEAM_ID)
+        theirs.serialNumber, theirs.description = card.serial_number, card.description
+        theirs.barcode = Barcode(card.card.message, BarcodeFormat.QR, card.card.caption)
+        for name, picture in card.images.files():
+            theirs.addFile(name, io.BytesIO(picture.data))
+        theirs.create(*paths, "")
+
+
+def _files(data: Path, certificates: DevelopmentCertificates) -> list[str]:
+    data.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in ("pass_certificate", "pass_key", "intermediate"):
+        path = data / name
+        path.write_bytes(getattr(certificates, name))
+        paths.append(str(path))
+    return paths
+
+
+def _rate(count: int, work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - begun)
+
+
+def _rsa_signatures_per_second() -> float:
+    command = [require_tool("openssl"), "speed", "-seconds", "1", "rsa2048"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    found = re.search(r"rsa\s+2048 bits\s+\S+\s+\S+\s+(?:\S+\s+\S+\s+)?([\d.]+)\s+[\d.]+\s*$", printed, re.MULTILINE)
+    assert found, printed
+    return float(found[1])
