@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from tests.factories import CAFE
 from wallet_server import migrations
 from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transaction
-from wallet_server.members.services import Enrol, enrol_many
+from wallet_server.members.services import ENROL_MAX, Enrol, enrol_many
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import ProgramFile
 from wallet_server.programs.queries import load_program
@@ -84,9 +84,11 @@ def open_market(engine: Engine, *, members: int = MEMBERS) -> Market:
             session, applied.program_id, outlet_id=None, scopes=["earn", "redeem"], now=now, actor="bench"
         )
         program = load_program(session, program_id=applied.program_id)
-    with transaction(engine, program.id) as session:
-        people = [Enrol(email=f"person{number}@example.com", channel="till") for number in range(members)]
-        enrolled = enrol_many(session, program, people, now=now, actor="bench")
+    people = [Enrol(email=f"person{number}@example.com", channel="till") for number in range(members)]
+    enrolled = []
+    for start in range(0, members, ENROL_MAX):
+        with transaction(engine, program.id) as session:
+            enrolled += enrol_many(session, program, people[start : start + ENROL_MAX], now=now, actor="bench")
     # Without it PostgreSQL checks foreign keys by reading whole tables; connections keep what they have planned.
     refresh_planner_statistics(engine)
     engine.dispose()
