@@ -77,6 +77,11 @@ class Settings(BaseModel):
     WALLET_APNS_CA_FILE: FilePath | None = Field(
         default=None, description="Certificate authority of the push service (PEM); the system's if empty."
     )
+    WALLET_APNS_KEY_FILE: FilePath | None = Field(
+        default=None,
+        description="Push key of the team (`.p8`): pushes with tokens made from it instead of the certificate.",
+    )
+    WALLET_APNS_KEY_ID: str = Field(default="", description="Its key id, ten characters.")
     WALLET_GOOGLE_ISSUER_ID: str = Field(
         default="", description="Issuer id of the Google Wallet console; empty: no Google."
     )
@@ -144,10 +149,14 @@ class Settings(BaseModel):
             raise ValueError("Apple's certificate needs WALLET_APPLE_PASS_TYPE_ID and WALLET_APPLE_TEAM_ID")
         if given and self.WALLET_SANDBOX:
             raise ValueError("WALLET_SANDBOX is refused with Apple's certificates: a moved clock must not reach phones")
+        if bool(self.WALLET_APNS_KEY_FILE) != bool(self.WALLET_APNS_KEY_ID):
+            raise ValueError("WALLET_APNS_KEY_FILE and WALLET_APNS_KEY_ID go together")
+        if self.WALLET_APNS_KEY_FILE and self.WALLET_SANDBOX:
+            raise ValueError("WALLET_SANDBOX is refused with Apple's push key: a moved clock must not reach phones")
         google = (self.WALLET_GOOGLE_ISSUER_ID, self.WALLET_GOOGLE_SERVICE_ACCOUNT_FILE)
         if any(google) and not all(google):
             raise ValueError("WALLET_GOOGLE_ISSUER_ID and WALLET_GOOGLE_SERVICE_ACCOUNT_FILE go together")
-        for name in (*apple, "WALLET_APNS_CA_FILE", "WALLET_GOOGLE_SERVICE_ACCOUNT_FILE"):
+        for name in (*apple, "WALLET_APNS_CA_FILE", "WALLET_APNS_KEY_FILE", "WALLET_GOOGLE_SERVICE_ACCOUNT_FILE"):
             path: Path | None = getattr(self, name)
             if path and not os.access(path, os.R_OK):
                 raise ValueError(f"{name}: {path} cannot be read")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
+from passes.apple.provider_token import ProviderKeyProblem, ProviderToken
 from passes.apple.push import ApnsSender
 from passes.apple.push_outcome import PushOutcome
 from passes.apple.signing import Signer
@@ -96,17 +97,31 @@ def make_runtime(context: ServerContext) -> Runtime:
 
 
 def _pusher(context: ServerContext, signer: Signer) -> ApnsSender:
-    """The line to Apple's push service for one pass type."""
+    """The line to Apple's push service for one pass type: by the team's push key if there is one."""
+    token = _provider_token(context, signer)
     try:
         return ApnsSender(
             context.wallets.apns.url,
-            certificate_pem=signer.client_certificate_pem(),
-            key_pem=signer.client_key_pem(),
+            certificate_pem=b"" if token else signer.client_certificate_pem(),
+            key_pem=b"" if token else signer.client_key_pem(),
+            provider_token=token,
             topic=signer.pass_type_id,
             ca_file=context.wallets.apns.ca_file,
         )
     except ValueError as error:
         raise ConfigurationError(f"WALLET_APNS_URL: {error}") from error
+
+
+def _provider_token(context: ServerContext, signer: Signer) -> ProviderToken | None:
+    settings = context.settings
+    if settings.WALLET_APNS_KEY_FILE is None:
+        return None
+    try:
+        return ProviderToken.load(
+            settings.WALLET_APNS_KEY_FILE.read_bytes(), key_id=settings.WALLET_APNS_KEY_ID, team_id=signer.team_id
+        )
+    except ProviderKeyProblem as problem:
+        raise ConfigurationError(f"WALLET_APNS_KEY_FILE: {problem}") from problem
 
 
 def make_webhooks(context: ServerContext) -> WebhookSender:
