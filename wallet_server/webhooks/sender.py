@@ -11,10 +11,11 @@ import socket
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import certifi
 import httpx
@@ -48,6 +49,7 @@ KEEP_OPEN_S: Final = 10.0
 ADDRESSES_TRIED_MAX: Final = 3
 USER_AGENT: Final = "Wallet-Server-Webhooks/1"
 
+_Result = TypeVar("_Result")
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """The addresses that a name stands for now, the best first. Raises ``OSError`` if there are none."""
 
@@ -81,8 +83,16 @@ class WebhookSender:
         self._pools: OrderedDict[str, httpx.AsyncHTTPTransport] = OrderedDict()
 
     @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        # Its own, because the caller's may have a loop already: a browser that tests drive, another library.
+        return ThreadPoolExecutor(max_workers=1, thread_name_prefix="webhooks")
+
+    @cached_property
     def _runner(self) -> asyncio.Runner:
         return asyncio.Runner()
+
+    def _run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        return self._thread.submit(self._runner.run, work).result()
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
@@ -94,14 +104,15 @@ class WebhookSender:
         Returns the outcomes of what was sent, for every line; takes at most ``begin_within_s`` and
         :data:`TIMEOUT_S` together.
         """
-        return self._runner.run(self._send(lines, time.monotonic() + begin_within_s)) if lines else {}
+        return self._run(self._send(lines, time.monotonic() + begin_within_s)) if lines else {}
 
     def close(self) -> None:
         """Hang up."""
         if "_runner" in self.__dict__:
-            self._runner.run(self._hang_up(0))
-            self._runner.close()
-            del self._runner
+            self._run(self._hang_up(0))
+            self._thread.submit(self._runner.close).result()
+            self._thread.shutdown()
+            del self._runner, self._thread
 
     async def _send(self, lines: Sequence[Line], ends_at: float) -> Mapping[Line, Sequence[Outcome]]:
         turns = asyncio.Semaphore(AT_ONCE_MAX)
