@@ -45,7 +45,7 @@ def test_cappuccino_doubles_on_mondays_from_16_to_18(staff_page: Page, site: Sit
     side.get_by_label("Day", exact=True).fill("2026-11-24")
     side.get_by_label("Time", exact=True).fill("16:30")
     expect(example).to_contain_text("This receipt stays as it is.")
-    example.get_by_text("1 rule did not apply").click()
+    example.get_by_text("1 rule did not apply").first.click()
     expect(example).to_contain_text("Cappuccino hour did not apply: bought on Tuesday.")
     side.get_by_label("Day", exact=True).fill("2026-11-23")
     side.get_by_label("Product").first.select_option("cappuccino")
