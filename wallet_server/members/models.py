@@ -26,7 +26,9 @@ class Member(ProgramOwned, table=True):
         sa.UniqueConstraint("program_id", "external_id"),
         sa.UniqueConstraint("program_id", "referral_code"),
         sa.ForeignKeyConstraint(["program_id", "outlet_id"], ["outlet.program_id", "outlet.id"]),
-        sa.CheckConstraint("phone IS NOT NULL OR email IS NOT NULL OR external_id IS NOT NULL", name="reachable"),
+        sa.CheckConstraint(
+            "phone IS NOT NULL OR email IS NOT NULL OR external_id IS NOT NULL OR left_at IS NOT NULL", name="reachable"
+        ),
         sa.Index("ix_member_program_id_joined_at", "program_id", "joined_at"),
     )
 
@@ -43,6 +45,9 @@ class Member(ProgramOwned, table=True):
     referred_by_id: UUID | None = Field(default=None, foreign_key="member.id")
     token_generation: int = Field(default=0, description="Raised to revoke the member page's address.")
     joined_at: datetime = Field(sa_type=UTCDateTime)
+    left_at: datetime | None = Field(
+        default=None, sa_type=UTCDateTime, description="When the person left, and was forgotten."
+    )
 
 
 class Card(ProgramOwned, table=True):

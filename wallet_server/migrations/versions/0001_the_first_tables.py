@@ -363,8 +363,10 @@ def upgrade() -> None:
         sa.Column("referred_by_id", sa.Uuid(), nullable=True),
         sa.Column("token_generation", sa.Integer(), nullable=False),
         sa.Column("joined_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("left_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "phone IS NOT NULL OR email IS NOT NULL OR external_id IS NOT NULL", name=op.f("ck_member_reachable")
+            "phone IS NOT NULL OR email IS NOT NULL OR external_id IS NOT NULL OR left_at IS NOT NULL",
+            name=op.f("ck_member_reachable"),
         ),
         sa.ForeignKeyConstraint(
             ["program_id", "outlet_id"],
@@ -686,6 +688,36 @@ def upgrade() -> None:
         batch_op.create_index("ix_lot_posting_id", ["posting_id"], unique=False)
 
     op.create_table(
+        "mail",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.String(length=500), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("not_after", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("handed_over_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'handed_over', 'sent', 'refused', 'unsure', 'dropped')",
+            name=op.f("ck_mail_state_known"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["program_id", "member_id"],
+            ["member.program_id", "member.id"],
+            name=op.f("fk_mail_program_id_member_id_member"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_mail_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mail")),
+    )
+    with op.batch_alter_table("mail", schema=None) as batch_op:
+        batch_op.create_index("ix_mail_created_at", ["created_at"], unique=False)
+        batch_op.create_index("ix_mail_program_id_member_id", ["program_id", "member_id"], unique=False)
+
+    op.create_table(
         "member_balance",
         sa.Column("program_id", sa.Uuid(), nullable=False),
         sa.Column("member_id", sa.Uuid(), nullable=False),
@@ -838,6 +870,27 @@ def upgrade() -> None:
             sqlite_where=sa.text("reverses_id IS NOT NULL"),
             postgresql_where=sa.text("reverses_id IS NOT NULL"),
         )
+
+    op.create_table(
+        "recovery",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("contact", sa.String(length=254), nullable=True),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("member_id", sa.Uuid(), nullable=True),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["program_id", "member_id"],
+            ["member.program_id", "member.id"],
+            name=op.f("fk_recovery_program_id_member_id_member"),
+        ),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_recovery_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_recovery")),
+    )
+    with op.batch_alter_table("recovery", schema=None) as batch_op:
+        batch_op.create_index("ix_recovery_program_id_member_id", ["program_id", "member_id"], unique=False)
+        batch_op.create_index("ix_recovery_requested_at", ["requested_at"], unique=False)
 
     op.create_table(
         "tier_change",
@@ -1282,6 +1335,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_tier_change_program_id_member_id")
 
     op.drop_table("tier_change")
+    with op.batch_alter_table("recovery", schema=None) as batch_op:
+        batch_op.drop_index("ix_recovery_requested_at")
+        batch_op.drop_index("ix_recovery_program_id_member_id")
+
+    op.drop_table("recovery")
     with op.batch_alter_table("posting", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_posting_reverses_id",
@@ -1313,6 +1371,11 @@ def downgrade() -> None:
 
     op.drop_table("member_statistics")
     op.drop_table("member_balance")
+    with op.batch_alter_table("mail", schema=None) as batch_op:
+        batch_op.drop_index("ix_mail_program_id_member_id")
+        batch_op.drop_index("ix_mail_created_at")
+
+    op.drop_table("mail")
     with op.batch_alter_table("lot", schema=None) as batch_op:
         batch_op.drop_index("ix_lot_posting_id")
         batch_op.drop_index(
