@@ -84,6 +84,16 @@ class Registration(ProgramOwned, table=True):
     registered_at: datetime = Field(sa_type=UTCDateTime)
 
 
+class SigningCertificate(ProgramOwned, table=True):
+    """The certificate that signs a program's passes now: another one makes all of them as good as changed."""
+
+    __tablename__ = "signing_certificate"
+
+    program_id: UUID = Field(foreign_key="program.id", primary_key=True)
+    fingerprint: str = Field(max_length=64, description="SHA-256 of the certificate, in hex.")
+    first_used_at: datetime = Field(sa_type=UTCDateTime)
+
+
 class GooglePace(SQLModel, table=True):
     """When one issuer's next call to Google may begin, for all processes together."""
 

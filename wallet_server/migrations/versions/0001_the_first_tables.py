@@ -233,6 +233,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("program_id", "id", name=op.f("uq_segment_program_id_id")),
     )
     op.create_table(
+        "signing_certificate",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("first_used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_signing_certificate_program_id_program")),
+        sa.PrimaryKeyConstraint("program_id", name=op.f("pk_signing_certificate")),
+    )
+    op.create_table(
         "staff_session",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("token_fingerprint", sa.String(length=64), nullable=False),
@@ -1453,6 +1461,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_staff_session_staff_id"))
 
     op.drop_table("staff_session")
+    op.drop_table("signing_certificate")
     op.drop_table("segment")
     op.drop_table("program_version")
     op.drop_table("product")
