@@ -15,6 +15,7 @@ from wallet_server.settings import Settings
 from wallet_server.web import (
     files,
     health,
+    looks,
     member,
     metrics,
     panel,
@@ -53,6 +54,7 @@ def create_app(settings: Settings, context: ServerContext | None = None) -> Flas
     rendering.init_app(app)
     problems.init_app(app)
     files.init_app(app)
+    looks.init_app(app)
     health.init_app(app)
     for door in DOORS:
         door.register(app)

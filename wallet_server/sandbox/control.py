@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from babel import Locale, UnknownLocaleError
 
 from wallet_server.errors import DomainError, NotFoundError
+from wallet_server.faces.apple import face_of
+from wallet_server.faces.google import google_face_of
 from wallet_server.sandbox.apns import Behaviour, PushService
-from wallet_server.sandbox.faces import face_of
 from wallet_server.sandbox.google import GoogleBehaviour, GoogleWallet, is_save_link
-from wallet_server.sandbox.google_face import google_face_of
 from wallet_server.sandbox.http2 import Http2Server
 from wallet_server.sandbox.phones import Phones
 from wallet_server.sandbox.store import InstalledPass, Phone, Store

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from wallet_server.errors import DomainError
-from wallet_server.sandbox.google_face import message_text, notification_title
+from wallet_server.faces.google import message_text, notification_title
 from wallet_server.sandbox.google_jwt import BadToken, verified_claims
 from wallet_server.sandbox.store import Store
 

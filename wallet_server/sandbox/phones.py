@@ -20,7 +20,7 @@ from cryptography import x509
 
 from passes.apple.verify import OpenedPass, PassRefused, open_pass
 from wallet_server.errors import DomainError, NotFoundError
-from wallet_server.sandbox.faces import PassFile, front_changes, lock_screen_message
+from wallet_server.faces.apple import PassFile, front_changes, lock_screen_message
 from wallet_server.sandbox.network import Answer, Network, Unreachable
 from wallet_server.sandbox.store import InstalledPass, Phone, Store
 from wallet_server.sandbox.wire import cancel_all

@@ -20,8 +20,8 @@ from typing import Any, Final
 from passes.apple.verify import OpenedPass
 from wallet_server.db import new_id
 from wallet_server.errors import NotFoundError
+from wallet_server.faces.apple import PassFile
 from wallet_server.sandbox.apns import Behaviour, TokenState
-from wallet_server.sandbox.faces import PassFile
 
 FILE_NAME: Final = "sandbox.sqlite"
 EVENTS_MAX: Final = 200

@@ -17,6 +17,7 @@ from wallet_server.i18n import LANGUAGES, translator
 from wallet_server.programs.queries import list_programs, load_program
 from wallet_server.sandbox.client import ControlClient
 from wallet_server.web.context import server
+from wallet_server.web.looks import google_ink
 from wallet_server.web.qr import qr_svg
 from wallet_server.web.rendering import page, reader
 from wallet_server.web.sandbox import wording
@@ -24,7 +25,6 @@ from wallet_server.web.security import door_permission
 
 PHONES_A_PAGE: Final = 48
 KEEP_S: Final = 365 * 24 * 3600
-_LOOK = re.compile(r"([0-9a-f]{6})-([0-9a-f]{6})-([0-9a-f]{6})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 blueprint = Blueprint("sandbox", __name__, url_prefix="/sandbox")
@@ -78,7 +78,7 @@ def phone(phone_id: Any) -> Response:
         sentence=wording.sentence,
         is_warning=wording.is_warning,
         behaviours=wording.BEHAVIOURS,
-        ink=_ink,
+        ink=google_ink,
         same_site=_same_site,
         **_screens(detail["now"]),
     )
@@ -103,15 +103,6 @@ def image(sha256: str) -> Response:
     if not _SHA256.fullmatch(sha256):
         abort(404)
     return _kept(_control().image(sha256), "image/png")
-
-
-@blueprint.get("/looks/<colors>.css")
-def look(colors: str) -> Response:
-    """The colours of a pass (background, foreground, labels) as a style sheet: pages hold no styles of their own."""
-    match = _LOOK.fullmatch(colors) or abort(404)
-    background, foreground, label = match.groups()
-    css = f".look-{colors}{{--pass:#{background};--pass-ink:#{foreground};--pass-label:#{label}}}"
-    return _kept(css.encode(), "text/css")
 
 
 Press = Callable[[ControlClient, str, Mapping[str, str]], object]
@@ -196,12 +187,6 @@ def _screens(now: str) -> dict[str, Any]:
         "moment": lambda phone, at: reader().datetime(datetime.fromisoformat(at), phone["time_zone"]),
         "phone_languages": LANGUAGES,
     }
-
-
-def _ink(background: str) -> str:
-    """Black or white, whichever Google Wallet writes on a card of this colour (``rrggbb``)."""
-    red, green, blue = (int(background[start : start + 2], 16) for start in (0, 2, 4))
-    return "1f1f1f" if red * 299 + green * 587 + blue * 114 > 150_000 else "ffffff"
 
 
 def _same_site(link: str) -> str | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wallet_server.sandbox.google_face import google_face_of
+from wallet_server.faces.google import google_face_of
 
 
 def localized(**texts):

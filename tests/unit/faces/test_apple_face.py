@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wallet_server.sandbox.faces import PassFile, face_of, lock_screen_message, values_of
+from wallet_server.faces.apple import PassFile, face_of, lock_screen_message, values_of
 
 ZONE = "Europe/Skopje"
 

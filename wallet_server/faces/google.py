@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from wallet_server.sandbox.faces import FaceCode
+from wallet_server.faces.apple import FaceCode
 
 MODULES_MAX: Final = 10
 ROWS_MAX: Final = 3
