@@ -156,6 +156,7 @@ def _unpack(data: bytes, *, bytes_max: int) -> dict[str, bytes]:
                     raise PassRefused("too_large", "The pass unpacks to more than a phone would accept.")
                 files[member.filename] = content
             return files
+    # zipfile raises NotImplementedError for a kind of compression that it does not know.
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
         raise PassRefused("not_a_zip", "The file is not a readable zip archive.") from error
 

@@ -25,6 +25,7 @@ import h2.exceptions
 import h2.settings
 
 from passes.apple.push import ApnsSender
+from passes.apple.push_outcome import PushOutcome, PushVerdict
 from tests.unit.passes.cards import PASS_TYPE_ID
 
 OK = (200, None)
@@ -269,3 +270,12 @@ def tokens(count: int) -> list[str]:
 
 def verdicts(outcomes) -> Counter:
     return Counter(outcome.verdict for outcome in outcomes)
+
+
+def misconfigured(tls: ssl.SSLContext, files: Path, **changes) -> list[PushOutcome]:
+    """Push to a server that would take everything, and see that nothing comes to it: our own configuration is wrong."""
+    with FaultyApns(tls, lambda token, times: OK) as server, sender(server.url, files, **changes) as apns:
+        outcomes = apns.push(tokens(20))
+    assert verdicts(outcomes) == {PushVerdict.CONFIGURATION: 20}
+    assert server.seen == {}
+    return outcomes

@@ -12,7 +12,7 @@ import pytest
 from passes.apple.push import TOKENS_MAX
 from passes.apple.push_outcome import PushVerdict, verdict_of
 from tests.tools import require_tool
-from tests.unit.passes.apns_faults import OK, FaultyApns, sender, tokens, verdicts
+from tests.unit.passes.apns_faults import OK, FaultyApns, misconfigured, sender, tokens, verdicts
 from tests.unit.passes.cards import PASS_TYPE_ID
 
 # -- against a server that nobody here wrote ---------------------------------------------------------
@@ -247,29 +247,17 @@ def test_an_absent_server_is_for_later(apns_files):
 
 
 def test_a_client_certificate_that_the_server_refuses_is_a_configuration_fault(tls, apns_files):
-    with (
-        FaultyApns(tls, lambda token, times: OK) as server,
-        sender(
-            server.url,
-            apns_files,
-            certificate_pem=(apns_files / "stranger_certificate").read_bytes(),
-            key_pem=(apns_files / "stranger_key").read_bytes(),
-        ) as apns,
-    ):
-        outcomes = apns.push(tokens(20))
-    assert verdicts(outcomes) == {PushVerdict.CONFIGURATION: 20}
+    outcomes = misconfigured(
+        tls,
+        apns_files,
+        certificate_pem=(apns_files / "stranger_certificate").read_bytes(),
+        key_pem=(apns_files / "stranger_key").read_bytes(),
+    )
     assert "alert" in outcomes[0].reason
-    assert server.seen == {}
 
 
 def test_a_server_that_is_not_apple_s_is_refused(tls, apns_files):
-    with (
-        FaultyApns(tls, lambda token, times: OK) as server,
-        sender(server.url, apns_files, ca_file=str(apns_files / "stranger_root")) as apns,
-    ):
-        outcomes = apns.push(tokens(3))
-    assert verdicts(outcomes) == {PushVerdict.CONFIGURATION: 3}
-    assert server.seen == {}
+    misconfigured(tls, apns_files, ca_file=str(apns_files / "stranger_root"))
 
 
 def test_a_server_without_http_2_is_refused(tls, apns_files):

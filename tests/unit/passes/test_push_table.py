@@ -14,7 +14,7 @@ import pytest
 
 from passes.apple.development import make_development_certificates
 from passes.apple.push_outcome import PushVerdict
-from tests.unit.passes.apns_faults import OK, FaultyApns, Relay, sender, tokens, verdicts
+from tests.unit.passes.apns_faults import OK, FaultyApns, Relay, misconfigured, sender, tokens, verdicts
 from tests.unit.passes.cards import PASS_TYPE_ID, TEAM_ID
 
 OURS = (
@@ -127,13 +127,7 @@ def test_a_server_whose_certificate_has_expired_is_not_pushed_to(apns_files, tls
     for name in ("root", "server_certificate", "server_key"):
         (tmp_path / name).write_bytes(getattr(old, name))
     tls.load_cert_chain(tmp_path / "server_certificate", tmp_path / "server_key")
-    with (
-        FaultyApns(tls, lambda token, times: OK) as server,
-        sender(server.url, apns_files, ca_file=str(tmp_path / "root")) as apns,
-    ):
-        outcomes = apns.push(tokens(3))
-    assert verdicts(outcomes) == {PushVerdict.CONFIGURATION: 3}
-    assert server.seen == {}
+    misconfigured(tls, apns_files, ca_file=str(tmp_path / "root"))
 
 
 # -- lines --------------------------------------------------------------------------------------------
