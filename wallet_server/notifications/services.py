@@ -73,7 +73,9 @@ def show(session: Session, program: ProgramDefinition, wanted: Sequence[Wanted],
             "text": by_member[member_id].text[:TEXT_CHARACTERS_MAX],
             "state": decision.state,
             "reason": decision.reason,
+            "decided_at": now,
             "shown_at": now if decision.state == "shown" else None,
+            "speaks": decision.state == "shown",
         }
         for member_id, decision in decided.items()
     ]

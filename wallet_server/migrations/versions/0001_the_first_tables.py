@@ -825,11 +825,32 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("member_id", sa.Uuid(), nullable=False),
         sa.Column("origin", sa.String(length=140), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column(
+            "facts", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), server_default="{}", nullable=False
+        ),
         sa.Column("text", sa.String(length=500), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("shown_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("state IN ('shown', 'suppressed')", name=op.f("ck_notification_state_known")),
+        sa.Column("deferred_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("merged_into", sa.Uuid(), nullable=True),
+        sa.Column("speaks", sa.Boolean(), nullable=False),
+        sa.Column("at_google", sa.String(length=8), nullable=False),
+        sa.Column("google_begun_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("google_told_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "at_google IN ('nothing', 'balance', 'notice', 'text')", name=op.f("ck_notification_at_google_known")
+        ),
+        sa.CheckConstraint(
+            "kind IN ('balance', 'tier', 'challenge', 'voucher', 'reminder', 'promotion')",
+            name=op.f("ck_notification_kind_known"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('shown', 'suppressed', 'deferred', 'merged')", name=op.f("ck_notification_state_known")
+        ),
         sa.ForeignKeyConstraint(
             ["program_id", "member_id"],
             ["member.program_id", "member.id"],
@@ -840,6 +861,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("member_id", "origin", name=op.f("uq_notification_member_id_origin")),
     )
     with op.batch_alter_table("notification", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_notification_deferred_until",
+            ["deferred_until"],
+            unique=False,
+            sqlite_where=sa.text("state = 'deferred'"),
+            postgresql_where=sa.text("state = 'deferred'"),
+        )
         batch_op.create_index("ix_notification_member_id_shown_at", ["member_id", "shown_at"], unique=False)
 
     op.create_table(
@@ -1360,6 +1388,11 @@ def downgrade() -> None:
     op.drop_table("posting")
     with op.batch_alter_table("notification", schema=None) as batch_op:
         batch_op.drop_index("ix_notification_member_id_shown_at")
+        batch_op.drop_index(
+            "ix_notification_deferred_until",
+            sqlite_where=sa.text("state = 'deferred'"),
+            postgresql_where=sa.text("state = 'deferred'"),
+        )
 
     op.drop_table("notification")
     with op.batch_alter_table("member_tier", schema=None) as batch_op:
