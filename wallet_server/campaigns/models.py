@@ -41,6 +41,13 @@ class CampaignRecipient(ProgramOwned, table=True):
         sa.CheckConstraint("state IN ('waiting', 'shown', 'suppressed', 'failed')", name="state_known"),
         sa.Index("ix_campaign_recipient_campaign_id_state", "campaign_id", "state"),
         sa.Index("ix_campaign_recipient_batch", "campaign_id", "batch"),
+        # Whose fetch is still to come: asked for by member, whatever the campaign.
+        sa.Index(
+            "ix_campaign_recipient_unreached",
+            "member_id",
+            sqlite_where=sa.text("state = 'shown' AND reached_at IS NULL"),
+            postgresql_where=sa.text("state = 'shown' AND reached_at IS NULL"),
+        ),
     )
 
     campaign_id: UUID = Field(primary_key=True)
@@ -49,3 +56,6 @@ class CampaignRecipient(ProgramOwned, table=True):
     state: str = Field(default="waiting", max_length=16)
     reason: str = Field(default="", max_length=64)
     decided_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    reached_at: datetime | None = Field(
+        default=None, sa_type=UTCDateTime, description="When the first phone of the member fetched the card with it."
+    )

@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from wallet_server.db import ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id
 from wallet_server.members.models import member_key
 
 
@@ -26,6 +26,17 @@ class IssuedPass(ProgramOwned, table=True):
         sa.UniqueConstraint("program_id", "id"),
         sa.CheckConstraint("wallet IN ('apple', 'google')", name="wallet_known"),
         sa.Index("ix_issued_pass_program_id_member_id", "program_id", "member_id"),
+        # What a tick counts: the newest fetches.
+        sa.Index("ix_issued_pass_fetched_at", "fetched_at"),
+        # Whom phones owe a fetch: few at any moment, so the index is small.
+        sa.Index(
+            "ix_issued_pass_unfetched",
+            "program_id",
+            "unfetched_since",
+            "id",
+            sqlite_where=sa.text("unfetched_since IS NOT NULL"),
+            postgresql_where=sa.text("unfetched_since IS NOT NULL"),
+        ),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -43,6 +54,23 @@ class IssuedPass(ProgramOwned, table=True):
     pushed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     fetched_version: int = Field(default=0, sa_type=sa.BigInteger, description="Newest that a phone fetched.")
     fetched_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    behind_since: datetime | None = Field(
+        default=None, sa_type=UTCDateTime, description="First change that the wallet does not show; none: up to date."
+    )
+    unfetched_since: datetime | None = Field(
+        default=None, sa_type=UTCDateTime, description="Apple: when a phone was first told of what it has not fetched."
+    )
+    delivered_change_at: datetime | None = Field(
+        default=None, sa_type=UTCDateTime, description="The `behind_since` that the newest delivery ended."
+    )
+    installed_at: datetime | None = Field(
+        default=None, sa_type=UTCDateTime, description="First on a phone; Google: first said to be saved."
+    )
+    removed_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="On no phone since; else none.")
+    removed_why: str | None = Field(default=None, max_length=16, description="`deleted` or `unreachable`.")
+    push_error: str | None = Field(
+        default=None, max_length=200, description="Why the newest version was not taken; none: no trouble."
+    )
     created_at: datetime = Field(sa_type=UTCDateTime)
     voided_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
 
@@ -134,3 +162,52 @@ class WalletKey(SQLModel, table=True):
     not_after: datetime | None = Field(default=None, sa_type=UTCDateTime)
     created_at: datetime = Field(sa_type=UTCDateTime)
     imported_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+
+
+class DeliveryHour(ProgramOwned, table=True):
+    """Updates of passes whose change was made in one hour: how many were taken and fetched, and how late.
+
+    An update is everything between a pass falling behind and its phone having caught up, so changes that came
+    together are one. It is counted under the hour of its first change, whenever it arrives.
+    """
+
+    __tablename__ = "delivery_hour"
+    __table_args__ = (
+        sa.CheckConstraint("wallet IN ('apple', 'google')", name="wallet_known"),
+        sa.CheckConstraint("step IN ('accepted', 'fetched')", name="step_known"),
+        sa.CheckConstraint("updates > 0", name="updates_positive"),
+    )
+
+    program_id: UUID = Field(primary_key=True, foreign_key="program.id")
+    hour: datetime = Field(primary_key=True, sa_type=UTCDateTime, description="Its beginning.")
+    wallet: str = Field(primary_key=True, max_length=8)
+    step: str = Field(primary_key=True, max_length=8)
+    lag_bucket: int = Field(primary_key=True, description="Place in `delivery.LAG_BOUNDS_S`.")
+    updates: int = Field(sa_type=sa.BigInteger)
+    lag_ms: int = Field(sa_type=sa.BigInteger, description="The lags of all of them together.")
+
+
+class DeliveryMark(SQLModel, table=True):
+    """Up to where fetches have been counted: one row."""
+
+    __tablename__ = "delivery_mark"
+
+    id: int = Field(default=1, primary_key=True)
+    counted_until: datetime = Field(sa_type=UTCDateTime)
+
+
+class DeliveryWatch(ProgramOwned, table=True):
+    """What the last look at a program's passes found: for metrics, and for the alarm in the panel."""
+
+    __tablename__ = "delivery_watch"
+
+    program_id: UUID = Field(primary_key=True, foreign_key="program.id")
+    watched_at: datetime = Field(sa_type=UTCDateTime)
+    passes: dict[str, dict[str, int]] = Field(sa_type=JSONColumn, description="Number by wallet and state.")
+    before: dict[str, list[int]] = Field(
+        sa_type=JSONColumn, description="What was pruned from delivery_hour, by `wallet step`: updates by bucket, ms."
+    )
+    unfetched_alarm_since: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    fetched_share: float | None = Field(default=None, description="Of the last hours, 0 to 1; none: too few to say.")
+    usual_share: float | None = Field(default=None, description="Of the same hours in the weeks before.")
+    refused_alarm_since: datetime | None = Field(default=None, sa_type=UTCDateTime)

@@ -21,6 +21,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clock_offset")),
     )
     op.create_table(
+        "delivery_mark",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("counted_until", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_mark")),
+    )
+    op.create_table(
         "device",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("library_identifier", sa.String(length=128), nullable=False),
@@ -110,6 +116,34 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_category_program_id_program")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_category")),
         sa.UniqueConstraint("program_id", "code", name=op.f("uq_category_program_id_code")),
+    )
+    op.create_table(
+        "delivery_hour",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("wallet", sa.String(length=8), nullable=False),
+        sa.Column("step", sa.String(length=8), nullable=False),
+        sa.Column("lag_bucket", sa.Integer(), nullable=False),
+        sa.Column("updates", sa.BigInteger(), nullable=False),
+        sa.Column("lag_ms", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("step IN ('accepted', 'fetched')", name=op.f("ck_delivery_hour_step_known")),
+        sa.CheckConstraint("wallet IN ('apple', 'google')", name=op.f("ck_delivery_hour_wallet_known")),
+        sa.CheckConstraint("updates > 0", name=op.f("ck_delivery_hour_updates_positive")),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_delivery_hour_program_id_program")),
+        sa.PrimaryKeyConstraint("program_id", "hour", "wallet", "step", "lag_bucket", name=op.f("pk_delivery_hour")),
+    )
+    op.create_table(
+        "delivery_watch",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("watched_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("passes", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("before", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("unfetched_alarm_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fetched_share", sa.Float(), nullable=True),
+        sa.Column("usual_share", sa.Float(), nullable=True),
+        sa.Column("refused_alarm_since", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_delivery_watch_program_id_program")),
+        sa.PrimaryKeyConstraint("program_id", name=op.f("pk_delivery_watch")),
     )
     op.create_table(
         "idempotency_key",
@@ -206,6 +240,20 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_product_program_id_program")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_product")),
         sa.UniqueConstraint("program_id", "sku", name=op.f("uq_product_program_id_sku")),
+    )
+    op.create_table(
+        "program_picture",
+        sa.Column("program_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("slot", sa.String(length=8), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.Column("uploaded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("uploaded_by", sa.String(length=200), nullable=False),
+        sa.CheckConstraint("slot IN ('logo', 'icon', 'strip')", name=op.f("ck_program_picture_slot_known")),
+        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_program_picture_program_id_program")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_program_picture")),
+        sa.UniqueConstraint("program_id", "sha256", name=op.f("uq_program_picture_program_id_sha256")),
     )
     op.create_table(
         "program_version",
@@ -485,6 +533,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reached_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "state IN ('waiting', 'shown', 'suppressed', 'failed')", name=op.f("ck_campaign_recipient_state_known")
         ),
@@ -504,6 +553,13 @@ def upgrade() -> None:
     with op.batch_alter_table("campaign_recipient", schema=None) as batch_op:
         batch_op.create_index("ix_campaign_recipient_batch", ["campaign_id", "batch"], unique=False)
         batch_op.create_index("ix_campaign_recipient_campaign_id_state", ["campaign_id", "state"], unique=False)
+        batch_op.create_index(
+            "ix_campaign_recipient_unreached",
+            ["member_id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'shown' AND reached_at IS NULL"),
+            postgresql_where=sa.text("state = 'shown' AND reached_at IS NULL"),
+        )
 
     op.create_table(
         "card",
@@ -1094,6 +1150,13 @@ def upgrade() -> None:
         sa.Column("pushed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("fetched_version", sa.BigInteger(), nullable=False),
         sa.Column("fetched_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("behind_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("unfetched_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("delivered_change_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("installed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("removed_why", sa.String(length=16), nullable=True),
+        sa.Column("push_error", sa.String(length=200), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("voided_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("wallet IN ('apple', 'google')", name=op.f("ck_issued_pass_wallet_known")),
@@ -1114,7 +1177,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("wallet", "serial", name=op.f("uq_issued_pass_wallet_serial")),
     )
     with op.batch_alter_table("issued_pass", schema=None) as batch_op:
+        batch_op.create_index("ix_issued_pass_fetched_at", ["fetched_at"], unique=False)
         batch_op.create_index("ix_issued_pass_program_id_member_id", ["program_id", "member_id"], unique=False)
+        batch_op.create_index(
+            "ix_issued_pass_unfetched",
+            ["program_id", "unfetched_since", "id"],
+            unique=False,
+            sqlite_where=sa.text("unfetched_since IS NOT NULL"),
+            postgresql_where=sa.text("unfetched_since IS NOT NULL"),
+        )
 
     op.create_table(
         "purchase",
@@ -1343,7 +1414,13 @@ def downgrade() -> None:
 
     op.drop_table("purchase")
     with op.batch_alter_table("issued_pass", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_issued_pass_unfetched",
+            sqlite_where=sa.text("unfetched_since IS NOT NULL"),
+            postgresql_where=sa.text("unfetched_since IS NOT NULL"),
+        )
         batch_op.drop_index("ix_issued_pass_program_id_member_id")
+        batch_op.drop_index("ix_issued_pass_fetched_at")
 
     op.drop_table("issued_pass")
     with op.batch_alter_table("hold_lot", schema=None) as batch_op:
@@ -1456,6 +1533,11 @@ def downgrade() -> None:
 
     op.drop_table("card")
     with op.batch_alter_table("campaign_recipient", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_campaign_recipient_unreached",
+            sqlite_where=sa.text("state = 'shown' AND reached_at IS NULL"),
+            postgresql_where=sa.text("state = 'shown' AND reached_at IS NULL"),
+        )
         batch_op.drop_index("ix_campaign_recipient_campaign_id_state")
         batch_op.drop_index("ix_campaign_recipient_batch")
 
@@ -1497,6 +1579,7 @@ def downgrade() -> None:
     op.drop_table("signing_certificate")
     op.drop_table("segment")
     op.drop_table("program_version")
+    op.drop_table("program_picture")
     op.drop_table("product")
     op.drop_table("outlet")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
@@ -1512,6 +1595,8 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_idempotency_key_created_at"))
 
     op.drop_table("idempotency_key")
+    op.drop_table("delivery_watch")
+    op.drop_table("delivery_hour")
     op.drop_table("category")
     with op.batch_alter_table("audit_record", schema=None) as batch_op:
         batch_op.drop_index("ix_audit_record_program_id_at")
@@ -1531,5 +1616,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_device_push_token"))
 
     op.drop_table("device")
+    op.drop_table("delivery_mark")
     op.drop_table("clock_offset")
     # ### end Alembic commands ###
