@@ -1,4 +1,4 @@
-"""Tables of a program: its versions, outlets, catalog and till keys."""
+"""Tables of a program: its versions, outlets, catalog, pictures and till keys."""
 
 from datetime import datetime
 from typing import Any
@@ -91,3 +91,23 @@ class ApiKey(ProgramOwned, table=True):
     secret_fingerprint: str = Field(max_length=64, unique=True)
     created_at: datetime = Field(sa_type=UTCDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+
+
+class ProgramPicture(ProgramOwned, table=True):
+    """A picture that the program's look may name: drawn anew from what was uploaded, known by its content.
+
+    Kept for ever like the versions that name it; what no version names goes after a day.
+    """
+
+    __tablename__ = "program_picture"
+    __table_args__ = (
+        sa.UniqueConstraint("program_id", "sha256"),
+        sa.CheckConstraint("slot IN ('logo', 'icon', 'strip')", name="slot_known"),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    sha256: str = Field(max_length=64, description="Of the PNG file, in hex.")
+    slot: str = Field(max_length=8, description="What it was drawn for: its size and shape.")
+    data: bytes = Field(sa_type=sa.LargeBinary, description="PNG.")
+    uploaded_at: datetime = Field(sa_type=UTCDateTime)
+    uploaded_by: str = Field(max_length=200)
