@@ -8,6 +8,7 @@ module                    what it holds
 ========================  ==============================================================================
 `content`                 `PassContent`: what one card says, the same for both wallets; `PassContentError`
 `artwork`                 icon, logo and strip PNGs at three scales, drawn from a program's look
+`colors`                  how well a colour is read upon another (WCAG)
 `glyphs`                  the pictograms of stamps and marks
 `apple.model`             `Pass`: any pass that Apple Wallet knows, with its styles, groups of fields and codes
 `apple.events`            what tickets and boarding passes say besides

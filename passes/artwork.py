@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import fontpkg_noto_sans
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from passes.colors import TEXT_CONTRAST_MIN, Rgb, contrast_of, rgb
 from passes.content import HEX_COLOR, PassContentError, PassImages, Picture, Scaled, StampCard
 from passes.glyphs import GLYPHS, glyph_mask
 
@@ -32,8 +33,6 @@ SCALES = (1, 2, 3)
 NAME_CHARACTERS_MAX = 60
 _STAMPS_PER_ROW_MAX = 6
 _STAMPS_PER_ROW_CROWDED_MAX = 10
-
-Rgb = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def pass_images(look: Look, stamps: StampCard | None = None) -> PassImages:
 def icon_png(look: Look, scale: int) -> bytes:
     """Return the icon for lock screen and mail: the initials on the program's colour."""
     width, height = _pixels(ICON_POINTS, scale)
-    image = _lit_ground(width, height, _rgb(look.background))
+    image = _lit_ground(width, height, rgb(look.background))
     _initials(image, look, size=0.50 * height)
     return _png(image)
 
@@ -103,7 +102,7 @@ def strip_png(look: Look, stamps: StampCard | None, scale: int) -> bytes:
 def google_logo_png(look: Look) -> bytes:
     """Return the square logo for Google, whose circular mask leaves the middle."""
     width, height = GOOGLE_LOGO_PIXELS
-    image = _lit_ground(width, height, _rgb(look.background))
+    image = _lit_ground(width, height, rgb(look.background))
     _initials(image, look, size=0.40 * height)
     return _png(image)
 
@@ -113,18 +112,12 @@ def google_hero_png(look: Look, stamps: StampCard | None = None) -> bytes:
     return _banner(look, stamps, *GOOGLE_HERO_PIXELS)
 
 
-def contrast_ratio(one: str, other: str) -> float:
-    """Return the contrast of two ``#RRGGBB`` colours, 1 to 21; text wants 4.5 (WCAG 2.2, 1.4.3)."""
-    light, dark = sorted((_luminance(_rgb(one)), _luminance(_rgb(other))), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
 # -- the strip ----------------------------------------------------------------------------------------
 
 
 def _banner(look: Look, stamps: StampCard | None, width: int, height: int) -> bytes:
     # It begins in the card's own colour, so that no seam shows below the header.
-    color = _rgb(look.background)
+    color = rgb(look.background)
     image = _ground(width, height, color, _mix(color, (0, 0, 0), 0.13))
     _hills(image, look, strength=1.0 if stamps is None else 0.45)
     if stamps is not None:
@@ -135,7 +128,7 @@ def _banner(look: Look, stamps: StampCard | None, width: int, height: int) -> by
 def _hills(image: Image.Image, look: Look, *, strength: float) -> None:
     """Lay long translucent waves over the ground, the front ones stronger, like hills in haze."""
     width, height = image.size
-    accent = _rgb(look.accent or look.foreground)
+    accent = rgb(look.accent or look.foreground)
     waves = ((0.50, 0.15, 0.85, 0.2, 0.055), (0.66, 0.13, 1.15, 2.4, 0.075), (0.84, 0.10, 0.95, 4.3, 0.10))
     for level, swing, length, shift, alpha in waves:
         mask = Image.new("L", (width * 2, height * 2), 0)
@@ -183,8 +176,8 @@ def _rows(total: int) -> list[int]:
 
 
 def _stamp(image: Image.Image, look: Look, circle: _Circle, glyph: str, *, filled: bool) -> None:
-    background, foreground = _rgb(look.background), _rgb(look.foreground)
-    accent = _rgb(look.accent or look.foreground)
+    background, foreground = rgb(look.background), rgb(look.foreground)
+    accent = rgb(look.accent or look.foreground)
     if filled:
         _shadow(image, circle)
         _disc(image, circle, accent)
@@ -250,7 +243,7 @@ def _paste_glyph(image: Image.Image, name: str, circle: _Circle, color: Rgb, *, 
 def _initials(image: Image.Image, look: Look, *, size: float) -> None:
     words = [word for word in look.name.replace("-", " ").split() if word[0].isalnum()] or [look.name.strip()]
     text = "".join(word[0] for word in words[:2]).upper()
-    color = _readable_on(_rgb(look.background), _rgb(look.accent or look.foreground), _rgb(look.foreground))
+    color = _readable_on(rgb(look.background), rgb(look.accent or look.foreground), rgb(look.foreground))
     width, height = image.size
     font = _font(size, weight=700)
     left, top, right, bottom = font.getbbox(text)
@@ -263,8 +256,8 @@ def _initials(image: Image.Image, look: Look, *, size: float) -> None:
 
 
 def _wordmark(look: Look, width: int, height: int) -> Image.Image:
-    accent = _rgb(look.accent or look.foreground)
-    background, foreground = _rgb(look.background), _rgb(look.foreground)
+    accent = rgb(look.accent or look.foreground)
+    background, foreground = rgb(look.background), rgb(look.foreground)
     mark = height * 0.64
     gap = height * 0.18
     lines, font = _fit_name(" ".join(look.name.split()), width - mark - gap, height)
@@ -339,31 +332,14 @@ def _ground(width: int, height: int, above: Rgb, below: Rgb) -> Image.Image:
 def _readable_on(ground: Rgb, *candidates: Rgb) -> Rgb:
     """Return the first candidate that stands out from `ground`, or the best of them, black and white."""
     for color in candidates:
-        if _contrast(ground, color) >= 4.5:
+        if contrast_of(ground, color) >= TEXT_CONTRAST_MIN:
             return color
-    return max((*candidates, (255, 255, 255), (17, 17, 17)), key=lambda color: _contrast(ground, color))
-
-
-def _contrast(one: Rgb, other: Rgb) -> float:
-    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(color: Rgb) -> float:
-    parts = [
-        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-        for value in (channel / 255 for channel in color)
-    ]
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+    return max((*candidates, (255, 255, 255), (17, 17, 17)), key=lambda color: contrast_of(ground, color))
 
 
 def _mix(color: Rgb, other: Rgb, share: float) -> Rgb:
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(color, other, strict=True))
     return red, green, blue
-
-
-def _rgb(color: str) -> Rgb:
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
 def _pixels(points: tuple[int, int], scale: int) -> tuple[int, int]:

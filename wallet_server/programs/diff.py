@@ -33,7 +33,9 @@ def changes(old: ProgramFile | None, new: ProgramFile, *, closed: Collection[str
     sentences += [*_items("zeroing", "name", *zeroing), *_order("zeroing", *zeroing, key="name")]
     sentences += _listed(before, after, closed)
     sentences += _fields("tiers", {"window": before["tiers"]["window"]}, {"window": after["tiers"]["window"]})
+    looks = [document["pass"].pop("looks", []) for document in (before, after)]
     sentences += _fields("pass", before["pass"], after["pass"])
+    sentences += [*_items("look", "name", *looks), *_order("looks", *looks, key="name")]
     return tuple(sentences)
 
 
@@ -115,7 +117,7 @@ def _told(noun: str, item: _Document) -> str:
     """What something new says, where its name alone does not; empty otherwise."""
     if noun == "rule":
         return _rule_told(item)
-    if noun == "zeroing":
+    if noun in ("zeroing", "look"):
         return _value({name: value for name, value in item.items() if name != "name"})
     if noun == "tier":
         return ", ".join(f"{name} {_value(item[name])}" for name in ("reach", "earn", "redeem") if name in item)

@@ -20,7 +20,6 @@ from wallet_server.programs.fields import (
     MINOR_MAX,
     POINTS_MAX,
     Code,
-    Color,
     Currency,
     ExactDecimal,
     Percent,
@@ -29,6 +28,7 @@ from wallet_server.programs.fields import (
     Texts,
     TimeZone,
 )
+from wallet_server.programs.look import PassLook, look_problems
 from wallet_server.programs.points import PointsSettings
 from wallet_server.programs.rule import RULES_MAX, Earn, Moment, Rule
 from wallet_server.programs.tiers import Tiers
@@ -214,18 +214,6 @@ class SegmentSection(_Part):
     when: Condition
 
 
-class PassLook(_Part):
-    """How the program's pass looks."""
-
-    background: Color = "#1f3a5f"
-    foreground: Color = "#ffffff"
-    label: Color = "#c9d6e8"
-    organization: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
-    description: Texts | None = None
-    stamps: Code | None = None
-    """The challenge whose stamps are drawn on the strip."""
-
-
 class ProgramFile(_Part):
     """A whole program file."""
 
@@ -247,7 +235,7 @@ class ProgramFile(_Part):
         _codes(("catalog", "categories"), "code", [category.code for category in catalog.categories])
         _codes(("catalog", "products"), "sku", [product.sku for product in catalog.products])
         levels = _codes(("tiers", "levels"), "code", [level.code for level in self.tiers.levels])
-        challenges = _codes(("challenges",), "code", [challenge.code for challenge in self.challenges])
+        _codes(("challenges",), "code", [challenge.code for challenge in self.challenges])
         segments = _codes(("segments",), "code", [segment.code for segment in self.segments])
         _codes(("rules",), "name", [rule.name for rule in self.rules])
         parents = {category.code: category.parent for category in catalog.categories}
@@ -277,9 +265,9 @@ class ProgramFile(_Part):
         self._check_zeroing(levels)
         for index, level in enumerate(self.tiers.levels):
             self._check_base(("tiers", "levels", index, "earn"), level.earn)
-        _known(("pass", "stamps"), self.look.stamps, challenges)
-        if any(item.code == self.look.stamps and item.kind != "stamps" for item in self.challenges):
-            raise _problem(("pass", "stamps"), f"challenge {self.look.stamps!r} is not of kind stamps")
+        kinds = {challenge.code: challenge.kind for challenge in self.challenges}
+        for at, message in look_problems(self.look, self.tiers.levels, kinds):
+            raise _problem(at, message)
         return self
 
     def _check_zeroing(self, levels: Container[str]) -> None:

@@ -173,6 +173,14 @@ class DateRange(_Part):
             raise ValueError(f"from {self.from_} is after to {self.to}")
         return self
 
+    def covers(self, day: date) -> bool:
+        """Whether the day is one of these."""
+        first, last = self.from_, self.to or self.from_
+        if not self.yearly:
+            return first <= day.isoformat() <= last
+        text = f"{day:%m-%d}"
+        return first <= text <= last if first <= last else text >= first or text <= last
+
 
 class RuleConditions(_Part):
     """What must hold, all of it; nothing at all always holds. A family has its own conditions."""

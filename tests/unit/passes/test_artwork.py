@@ -9,7 +9,6 @@ from passes.artwork import (
     GOOGLE_HERO_PIXELS,
     GOOGLE_LOGO_PIXELS,
     Look,
-    contrast_ratio,
     google_hero_png,
     google_logo_png,
     icon_png,
@@ -17,6 +16,7 @@ from passes.artwork import (
     pass_images,
     strip_png,
 )
+from passes.colors import contrast
 from passes.content import PassContentError, StampCard
 from passes.glyphs import GLYPHS, glyph_mask
 
@@ -139,5 +139,5 @@ def test_a_look_that_cannot_be_drawn_is_refused(where, changes):
 
 
 def test_contrast_is_measured_as_by_wcag():
-    assert contrast_ratio("#000000", "#FFFFFF") == pytest.approx(21)
-    assert contrast_ratio("#777777", "#FFFFFF") == pytest.approx(4.48, abs=0.01)
+    assert contrast("#000000", "#FFFFFF") == pytest.approx(21)
+    assert contrast("#777777", "#FFFFFF") == pytest.approx(4.48, abs=0.01)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from wallet_server.errors import DomainError
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.models import Product
-from wallet_server.programs.rule import LEAP_YEAR, WEEKDAYS, DateRange, Rule
+from wallet_server.programs.rule import WEEKDAYS, Rule
 from wallet_server.rules.conditions import minutes_of
 from wallet_server.rules.engine import Line, MemberFacts, Quote, Receipt, quote
 from wallet_server.web.forms import parse_decimal, parse_money, parse_points, parse_thousandths
@@ -239,15 +239,7 @@ def _moment_for(rule: Rule, local: datetime) -> datetime:
     for ahead in range(2 * 366):
         candidate = moment + timedelta(days=ahead)
         if candidate.weekday() in days and (
-            when.dates is None or any(_within(part, candidate.date()) for part in when.dates)
+            when.dates is None or any(part.covers(candidate.date()) for part in when.dates)
         ):
             return candidate
     return moment
-
-
-def _within(part: DateRange, day: date) -> bool:
-    first, last = part.from_, part.to or part.from_
-    if not part.yearly:
-        return first <= day.isoformat() <= last
-    text = f"{date(LEAP_YEAR, day.month, day.day):%m-%d}"
-    return first <= text <= last if first <= last else text >= first or text <= last
