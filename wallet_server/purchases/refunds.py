@@ -7,37 +7,31 @@ what was done before is booked. One refund of a member runs at a time: the balan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from math import floor
 from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
 from wallet_server.challenges import returns as challenge_returns
 from wallet_server.challenges.progress import ChallengeState
 from wallet_server.challenges.queries import states as challenge_states
 from wallet_server.db import insert_rows, new_id
-from wallet_server.errors import DomainError
 from wallet_server.issuance.services import passes_changed
-from wallet_server.ledger.expiry import expires_at, lock_current
-from wallet_server.ledger.models import Posting
-from wallet_server.ledger.postings import Balance, earn
+from wallet_server.ledger.expiry import lock_current
+from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balance as read_balance
-from wallet_server.ledger.returns import give_back, take_back
-from wallet_server.ledger.services import post
 from wallet_server.members.models import MemberStatistics
-from wallet_server.partners.services import settle
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 from wallet_server.purchases.commands import RefundPurchase, check_refund
 from wallet_server.purchases.models import Purchase, PurchaseLine, Refund, RefundLine, Visit
-from wallet_server.purchases.plan import spendable_at
-from wallet_server.purchases.queries import facts_of_day, lines_of_purchase, purchase_by_id, trace_of_purchase
-from wallet_server.purchases.recorded import bought_of, facts_of_purchase
-from wallet_server.purchases.remainder import Bought, Remainder, remainder
+from wallet_server.purchases.queries import facts_of_day, purchase_by_id
+from wallet_server.purchases.recorded import facts_of_purchase
+from wallet_server.purchases.refund_points import PointsMoved, move_points
+from wallet_server.purchases.sale import Sale, sale_of, units
 from wallet_server.rewards import returns as reward_returns
 from wallet_server.rules.numbers import shortest
 from wallet_server.staff import audit
@@ -50,7 +44,6 @@ TRACE_VERSION: Final = 1
 
 PURCHASE: sa.Table = Purchase.__table__  # type: ignore[attr-defined]
 LINE: sa.Table = PurchaseLine.__table__  # type: ignore[attr-defined]
-REFUND: sa.Table = Refund.__table__  # type: ignore[attr-defined]
 VISIT: sa.Table = Visit.__table__  # type: ignore[attr-defined]
 STATISTICS: sa.Table = MemberStatistics.__table__  # type: ignore[attr-defined]
 
@@ -81,40 +74,6 @@ class Refunded:
     trace: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sale:
-    """A purchase that is being refunded: its row as it was before, its version, and what is left and comes back.
-
-    Quantities in thousandths, by number of the line.
-    """
-
-    row: Purchase
-    lines: Sequence[PurchaseLine]
-    version: ProgramDefinition
-    bought: Bought
-    left: Mapping[int, int]
-    back: Mapping[int, int]
-    before: Remainder
-    after: Remainder
-    reason: str
-
-    @property
-    def is_over(self) -> bool:
-        """Nothing is left of it."""
-        return not any(self.left.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _Points:
-    """What a refund moved; ``taken_back`` below zero are points that what is left has brought back."""
-
-    returned: int
-    reissued: int
-    taken_back: int
-    owed: int
-    carried_points: int
-
-
 def refund_purchase(
     session: Session,
     program: ProgramDefinition,
@@ -135,8 +94,8 @@ def refund_purchase(
     check_refund(command)
     member_id = purchase_by_id(session, command.purchase_id).member_id
     lock_current(session, program, [member_id], now)
-    sale = _sale(session, program, command, outlet)
-    points = _move_points(session, program, sale, now)
+    sale = sale_of(session, program, command, outlet)
+    points = move_points(session, program, sale, now)
     _write_purchase(session, sale, points, now)
     _write_statistics(session, sale, points)
     tier_before = read_tiers(session, [member_id]).get(member_id)
@@ -169,7 +128,7 @@ def refund_purchase(
     )
 
 
-def _event(sale: _Sale, command: RefundPurchase, points: _Points) -> Event:
+def _event(sale: Sale, command: RefundPurchase, points: PointsMoved) -> Event:
     """What others are told of a refund; of a tier that falls with it they are told next."""
     data = {
         "purchase_id": str(sale.row.id),
@@ -180,171 +139,12 @@ def _event(sale: _Sale, command: RefundPurchase, points: _Points) -> Event:
         "points_returned": points.returned,
         "points_taken_back": points.taken_back,
         "points_owed": points.owed,
-        "lines": [{"line": number, "quantity": _units(back)} for number, back in sorted(sale.back.items())],
+        "lines": [{"line": number, "quantity": units(back)} for number, back in sorted(sale.back.items())],
     }
     return Event("purchase.refunded", sale.row.member_id, data)
 
 
-def _sale(session: Session, program: ProgramDefinition, command: RefundPurchase, outlet: str | None) -> _Sale:
-    """The purchase, read after the lock, with what comes back; refuses what cannot."""
-    row = purchase_by_id(session, command.purchase_id, fresh=True)
-    code = program.outlet_by_id(row.outlet_id).section.code
-    if outlet is not None and code != outlet:
-        raise DomainError("other_outlet", f"this purchase was made at another outlet than {outlet!r}", status=403)
-    lines = lines_of_purchase(session, row.id, fresh=True)
-    first = session.exec(
-        select(Refund.id).where(Refund.purchase_id == row.id, Refund.refund_id == command.refund_id)
-    ).one_or_none()
-    if first is not None:
-        raise DomainError("duplicate_refund", "this refund has been recorded before", status=409, refund=str(first))
-    before = {line.line: line.quantity_thousandths - line.returned_thousandths for line in lines}
-    back = _asked_for(command, before)
-    version = load_program(session, program_id=program.id, number=row.program_version)
-    trace = trace_of_purchase(session, row.id)
-    assert trace is not None, "each purchase has its trace (invariant L9)"
-    bought = bought_of(row, lines, trace, version)
-    left = {number: quantity - back.get(number, 0) for number, quantity in before.items()}
-    return _Sale(
-        row=row,
-        lines=lines,
-        version=version,
-        bought=bought,
-        left=left,
-        back=back,
-        before=remainder(version, bought, before),
-        after=remainder(version, bought, left),
-        reason=f"Refund {command.refund_id} of receipt {row.receipt_id}",
-    )
-
-
-def _asked_for(command: RefundPurchase, left: Mapping[int, int]) -> dict[int, int]:
-    """What comes back of each line; refuses what is not left."""
-    back = {number: quantity for number, quantity in left.items() if quantity}
-    if command.lines is not None:
-        back = dict(command.lines)
-        for number in back:
-            if number not in left:
-                raise DomainError("unknown_line", f"this purchase has no line {number}", line=number)
-    for number, quantity in back.items():
-        if quantity > left[number]:
-            raise DomainError(
-                "refund_exceeds_purchase",
-                f"of line {number} {_units(left[number])} are left and {_units(quantity)} were to come back",
-                status=409,
-                line=number,
-                left=_units(left[number]),
-            )
-    if not back:
-        raise DomainError("refund_exceeds_purchase", "nothing of this purchase is left", status=409)
-    return back
-
-
-def _units(thousandths: int) -> str:
-    return f"{thousandths // 1000}.{thousandths % 1000:03d}".rstrip("0").rstrip(".")
-
-
-def _move_points(session: Session, program: ProgramDefinition, sale: _Sale, now: datetime) -> _Points:
-    """Return points that paid, take back what was earned, and put the carried fraction right."""
-    row, member_id, outlet_id = sale.row, sale.row.member_id, sale.row.outlet_id
-    returned = row.points_redeemed - sale.after.points_redeemed - row.points_returned
-    given = give_back(
-        session,
-        program,
-        member_id,
-        purchase_id=row.id,
-        points=returned,
-        reason=sale.reason,
-        occurred_at=now,
-        now=now,
-        outlet_id=outlet_id,
-    )
-    if returned:
-        settle(session, program, now, purchase_ids=[row.id])
-    taken = row.points_earned - sale.after.points_earned - row.points_taken_back
-    owed = 0
-    if taken > 0:
-        owed = take_back(
-            session,
-            program,
-            member_id,
-            purchase_id=row.id,
-            points=taken,
-            reason=sale.reason,
-            occurred_at=now,
-            now=now,
-            outlet_id=outlet_id,
-        ).owed
-    elif taken < 0:
-        # What is left meets a rule that more had not met: it keeps more than before.
-        due = spendable_at(sale.version, row.occurred_at, now)
-        again = earn(
-            member_id,
-            -taken,
-            kind="take_back",
-            reason=sale.reason,
-            occurred_at=now,
-            purchase_id=row.id,
-            spendable_at=due,
-            pending=due > now,
-            expires_at=expires_at(sale.version, row.occurred_at),
-            outlet_id=outlet_id,
-        )
-        first = _earning_of(session, row.id)
-        post(session, program.id, [replace(again, corrects=first)], now)
-    carried_points = _carry(session, program, sale, now)
-    return _Points(returned, given.reissued, taken, owed, carried_points)
-
-
-def _earning_of(session: Session, purchase_id: UUID) -> UUID | None:
-    return session.exec(
-        select(Posting.id).where(Posting.purchase_id == purchase_id, Posting.kind == "earn")
-    ).one_or_none()
-
-
-def _carry(session: Session, program: ProgramDefinition, sale: _Sale, now: datetime) -> int:
-    """Move the member's carried fraction by what this purchase has put into it; points that this made or cost.
-
-    Purchases after this one may have used the fraction up, or come short of a point for it: then a whole point
-    changes hands, so that the card is as if the returned lines had never been.
-    """
-    change = sale.after.carried - sale.before.carried
-    if not change or not sale.version.points.carry_fraction:
-        return 0
-    member_id = sale.row.member_id
-    carried = read_balance(session, member_id).carried + change
-    points = floor(carried)
-    reason = f"Carried fraction after {sale.reason[0].lower()}{sale.reason[1:]}"
-    moves = []
-    if points > 0:
-        moves.append(
-            earn(
-                member_id,
-                points,
-                kind="take_back",
-                reason=reason,
-                occurred_at=now,
-                # No longer than the purchase's own points: refunds lengthen no point's life.
-                expires_at=expires_at(sale.version, sale.row.occurred_at),
-                outlet_id=sale.row.outlet_id,
-            )
-        )
-    elif points < 0:
-        take_back(
-            session,
-            program,
-            member_id,
-            purchase_id=None,
-            points=-points,
-            reason=reason,
-            occurred_at=now,
-            now=now,
-            outlet_id=sale.row.outlet_id,
-        )
-    post(session, program.id, moves, now, carried={member_id: carried - points})
-    return points
-
-
-def _write_purchase(session: Session, sale: _Sale, points: _Points, now: datetime) -> None:
+def _write_purchase(session: Session, sale: Sale, points: PointsMoved, now: datetime) -> None:
     connection = session.connection()
     connection.execute(
         sa.update(PURCHASE)
@@ -364,7 +164,7 @@ def _write_purchase(session: Session, sale: _Sale, points: _Points, now: datetim
     )
 
 
-def _write_statistics(session: Session, sale: _Sale, points: _Points) -> None:
+def _write_statistics(session: Session, sale: Sale, points: PointsMoved) -> None:
     """The member's statistics without what came back; a purchase of which nothing is left was no visit."""
     member_id = sale.row.member_id
     values: dict[str, Any] = {
@@ -386,7 +186,7 @@ def _write_statistics(session: Session, sale: _Sale, points: _Points) -> None:
 
 
 def _take_back_progress(
-    session: Session, program: ProgramDefinition, sale: _Sale, now: datetime
+    session: Session, program: ProgramDefinition, sale: Sale, now: datetime
 ) -> tuple[list[challenge_returns.Less], reward_returns.Withdrawn]:
     """Challenges that the returned lines had fed, and what their completions had won."""
     # Challenges were counted by the version of the day on which the purchase was recorded.
@@ -411,8 +211,8 @@ def _take_back_progress(
 
 
 def _effects(
-    sale: _Sale,
-    points: _Points,
+    sale: Sale,
+    points: PointsMoved,
     progress: Sequence[challenge_returns.Less],
     rewards: reward_returns.Withdrawn,
 ) -> dict[str, Any]:
@@ -439,9 +239,9 @@ def _effects(
 
 def _refund_row(
     session: Session,
-    sale: _Sale,
+    sale: Sale,
     command: RefundPurchase,
-    points: _Points,
+    points: PointsMoved,
     effects: Mapping[str, Any],
     *,
     now: datetime,
@@ -487,7 +287,7 @@ def _refund_row(
     return row
 
 
-def _note(session: Session, sale: _Sale, row: Mapping[str, Any]) -> None:
+def _note(session: Session, sale: Sale, row: Mapping[str, Any]) -> None:
     """Refunds by hand go into the audit log: no till stands behind them."""
     audit.record(
         session,
