@@ -16,6 +16,8 @@ from sqlmodel import col, select
 from passes.apple.push_outcome import PushOutcome, PushVerdict
 from tests.conftest import NOW
 from tests.people import publish
+from tests.services.webhooks.receiver import Receiver, listening
+from tests.workers.desk import Desk
 from wallet_server.context import ServerContext, make_context
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.google import GoogleTroubleError
@@ -176,3 +178,14 @@ def make_workshop(context: ServerContext, clock: Any) -> Workshop:
     with transaction(context.engine, ALL_PROGRAMS) as session:
         program = publish(session, NOW)
     return Workshop(context, runtime, clock, pushes, cards, program)
+
+
+@pytest.fixture
+def desk(workshop: Workshop) -> Desk:
+    return Desk(workshop)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with listening() as one:
+        yield one

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy.engine import Engine
+from sqlmodel import SQLModel, select
 
 from tests.conftest import NOW
 from tests.factories import program_file
@@ -16,6 +17,7 @@ from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balance
+from wallet_server.members.models import MemberStatistics
 from wallet_server.members.services import Enrol, Enrolled, enrol_many
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import ProgramFile
@@ -25,8 +27,16 @@ from wallet_server.purchases.commands import LineInput, RecordPurchase, RecordVi
 from wallet_server.purchases.refunds import Refunded, refund_purchase
 from wallet_server.purchases.services import Recorded, record_purchases
 from wallet_server.purchases.visits import Visited, record_visit
+from wallet_server.verification import CHECKS
 
 PRICE = 30_000
+VISITS: dict[str, Any] = {
+    "code": "two",
+    "name": {"en": "Two visits"},
+    "metric": "visits",
+    "target": 2,
+    "reward": {"points": 40},
+}
 
 
 @dataclass
@@ -110,3 +120,18 @@ def purchase(card: str, receipt_id: str, *amounts_minor: int, **values: Any) -> 
             **values,
         }
     )
+
+
+def rows(shop: Shop, model: type[SQLModel]) -> list[Any]:
+    with reading(shop.engine, ALL_PROGRAMS) as session:
+        return list(session.exec(select(model)).all())
+
+
+def assert_sound(shop: Shop) -> None:
+    with reading(shop.engine, ALL_PROGRAMS) as session:
+        assert [violation for check in CHECKS for violation in check(session)] == []
+
+
+def statistics(shop: Shop) -> MemberStatistics:
+    with reading(shop.engine, ALL_PROGRAMS) as session:
+        return session.exec(select(MemberStatistics)).one()

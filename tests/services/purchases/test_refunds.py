@@ -9,47 +9,28 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy.engine import Engine
-from sqlmodel import SQLModel, col, select
+from sqlmodel import col, select
 
 from tests.conftest import NOW
 from tests.factories import program_file
-from tests.services.purchases.shop import Shop, open_shop, purchase
-from wallet_server.challenges.models import ChallengeContribution, ChallengeProgress
+from tests.services.purchases.shop import VISITS, Shop, assert_sound, open_shop, purchase, rows, statistics
+from wallet_server.challenges.models import ChallengeProgress
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.insights.queries import report
 from wallet_server.ledger.models import Lot
 from wallet_server.ledger.queries import entries
-from wallet_server.members.models import MemberStatistics
 from wallet_server.programs.file import ProgramFile
 from wallet_server.programs.queries import load_program
 from wallet_server.programs.services import apply_program
 from wallet_server.purchases.commands import LineInput
 from wallet_server.purchases.models import Purchase, PurchaseLine, Refund
 from wallet_server.purchases.queries import lines_of_refunds, purchase_by_id, refunds_of_purchase, trace_of_purchase
-from wallet_server.rewards.models import Voucher
-from wallet_server.rewards.services import redeem_voucher
 from wallet_server.segments.condition import Condition
 from wallet_server.segments.queries import count
 from wallet_server.tiers.queries import changes_of_member
-from wallet_server.verification import CHECKS
 
 DAY = timedelta(days=1)
-
-
-def rows(shop: Shop, model: type[SQLModel]) -> list[Any]:
-    with reading(shop.engine, ALL_PROGRAMS) as session:
-        return list(session.exec(select(model)).all())
-
-
-def assert_sound(shop: Shop) -> None:
-    with reading(shop.engine, ALL_PROGRAMS) as session:
-        assert [violation for check in CHECKS for violation in check(session)] == []
-
-
-def statistics(shop: Shop) -> MemberStatistics:
-    with reading(shop.engine, ALL_PROGRAMS) as session:
-        return session.exec(select(MemberStatistics)).one()
 
 
 def test_points_that_paid_go_back_and_points_earned_are_taken_back(engine: Engine) -> None:
@@ -268,126 +249,6 @@ def test_a_full_refund_leaves_the_member_as_if_the_purchase_had_never_been(engin
     assert_sound(shop)
 
 
-NO_STAMPS: dict[str, Any] = {"pass": {}}
-VISITS: dict[str, Any] = {
-    "code": "two",
-    "name": {"en": "Two visits"},
-    "metric": "visits",
-    "target": 2,
-    "reward": {"points": 40},
-}
-
-
-def test_a_voucher_won_with_what_came_back_is_withdrawn(engine: Engine) -> None:
-    shop = open_shop(engine)
-    [done] = shop.record(purchase(shop.card, "A-1", lines=(LineInput("burger", None, 5000, 45_000),)))
-    [won] = [reward for reward in done.rewards if reward.challenge == "burgers"]
-    refund = shop.refund(done.purchase_id, "R-1", (1, 1000))
-    assert refund.vouchers_withdrawn == (won.voucher_code,)
-    assert refund.vouchers_kept == ()
-    [burgers] = [state for state in refund.challenges if state.code == "burgers"]
-    assert (burgers.progress, burgers.completions) == (4, 0)
-    for occurred_at in (NOW, NOW - DAY):  # not even by a till that says it was earlier
-        with pytest.raises(DomainError) as refusal, transaction(engine, shop.program.id) as session:
-            redeem_voucher(
-                session,
-                shop.program,
-                str(won.voucher_code),
-                outlet="A",
-                occurred_at=occurred_at,
-                receipt_id=None,
-                actor="key:test",
-                now=NOW,
-            )
-        assert refusal.value.code == "voucher_expired"
-        assert "withdrawn" in refusal.value.detail
-    assert_sound(shop)
-    # The same round is won again, and lost again.
-    [again] = shop.record(purchase(shop.card, "A-2", lines=(LineInput("burger", None, 1000, 45_000),)))
-    assert [reward.challenge for reward in again.rewards] == ["burgers"]
-    assert len(shop.refund(again.purchase_id, "R-1").vouchers_withdrawn) == 1
-    assert_sound(shop)
-
-
-def test_a_used_voucher_is_kept_and_its_round_with_it(engine: Engine) -> None:
-    shop = open_shop(engine)
-    [done] = shop.record(purchase(shop.card, "A-1", lines=(LineInput("burger", None, 15_000, 45_000),)))
-    codes = [str(reward.voucher_code) for reward in done.rewards if reward.challenge == "burgers"]
-    assert len(codes) == 3
-    with transaction(engine, shop.program.id) as session:
-        redeem_voucher(
-            session,
-            shop.program,
-            codes[2],
-            outlet="A",
-            occurred_at=NOW,
-            receipt_id=None,
-            actor="key:test",
-            now=NOW,
-        )
-    refund = shop.refund(done.purchase_id, "R-1", (1, 11_000))
-    assert refund.vouchers_kept == (codes[2],)
-    assert set(refund.vouchers_withdrawn) == set(codes[:2])
-    origins = {voucher.code: voucher.origin for voucher in rows(shop, Voucher)}
-    assert origins[codes[2]] == "challenge:burgers:all:1"
-    assert origins[codes[0]].startswith("withdrawn:")
-    [burgers] = [state for state in refund.challenges if state.code == "burgers"]
-    assert burgers.completions == 1
-    assert_sound(shop)
-    # The round that was eaten is paid for first: nothing new at 5, the next at 10.
-    [more] = shop.record(purchase(shop.card, "A-2", lines=(LineInput("burger", None, 5000, 45_000),)))
-    assert more.rewards == ()
-    [last] = shop.record(purchase(shop.card, "A-3", lines=(LineInput("burger", None, 1000, 45_000),)))
-    assert [reward.challenge for reward in last.rewards] == ["burgers"]
-    assert_sound(shop)
-
-
-def test_points_won_by_a_completion_that_is_undone_are_taken_back(engine: Engine) -> None:
-    shop = open_shop(engine, challenges=[VISITS], **NO_STAMPS)
-    [first] = shop.record(purchase(shop.card, "A-1", 10_000))
-    [second] = shop.record(purchase(shop.card, "A-2", 10_000))
-    assert second.balance.spendable == 42
-    refund = shop.refund(first.purchase_id, "R-1")
-    assert refund.trace["effects"]["reward_points_taken_back"] == 40
-    assert (refund.points_taken_back, refund.balance.spendable) == (1, 1)
-    assert_sound(shop)
-    shop.visit("V-1")
-    assert shop.balance().spendable == 41
-    refund = shop.refund(second.purchase_id, "R-1")
-    assert refund.balance.spendable == 0
-    assert_sound(shop)
-
-
-def test_a_days_limit_lets_the_other_purchase_of_the_day_count(engine: Engine) -> None:
-    challenge = {**VISITS, "target": 3, "max_per_day": 1, "filter": {"outlets": ["A"]}}
-    shop = open_shop(engine, challenges=[challenge], **NO_STAMPS)
-    [first] = shop.record(purchase(shop.card, "A-1"))
-    [second] = shop.record(purchase(shop.card, "A-2"))
-    [contribution] = rows(shop, ChallengeContribution)
-    assert contribution.source_id == first.purchase_id
-    refund = shop.refund(first.purchase_id, "R-1")
-    assert refund.challenges[0].progress == 1
-    [contribution] = rows(shop, ChallengeContribution)
-    assert contribution.source_id == second.purchase_id
-    shop.visit("V-1")
-    shop.refund(second.purchase_id, "R-1")
-    [contribution] = rows(shop, ChallengeContribution)
-    assert contribution.source_id not in {first.purchase_id, second.purchase_id}
-    assert shop.balance().spendable == 0
-    assert_sound(shop)
-
-
-def test_money_and_progress_count_by_what_is_left(engine: Engine) -> None:
-    spend = {**VISITS, "code": "spend", "metric": "spend_minor", "target": 100_000}
-    shop = open_shop(engine, challenges=[spend, VISITS], **NO_STAMPS)
-    [done] = shop.record(purchase(shop.card, "A-1", 40_000, 50_000))
-    refund = shop.refund(done.purchase_id, "R-1", (1, 250))
-    assert [state.progress for state in refund.challenges] == [80_000, 1]
-    assert statistics(shop).spend_minor == 80_000
-    assert statistics(shop).visits == 1
-    assert_sound(shop)
-
-
 def test_what_cannot_come_back_is_refused_and_changes_nothing(engine: Engine) -> None:
     shop = open_shop(engine)
     [done] = shop.record(purchase(shop.card, "A-1", 30_000, 20_000))
@@ -440,15 +301,6 @@ def test_the_facts_are_kept_with_the_trace(engine: Engine) -> None:
         "carried": "0",
         "above": {"coffee": ["drinks"]},
     }
-
-
-def test_vouchers_name_why_they_were_withdrawn(engine: Engine) -> None:
-    shop = open_shop(engine)
-    [done] = shop.record(purchase(shop.card, "A-1", lines=(LineInput("burger", None, 5000, 45_000),)))
-    shop.refund(done.purchase_id, "R-7")
-    [voucher] = rows(shop, Voucher)
-    assert voucher.benefit["withdrawn"] == "Refund R-7 of receipt A-1"
-    assert voucher.expires_at == NOW
 
 
 def test_a_refunded_purchase_is_none_for_segments_and_reports(engine: Engine) -> None:

@@ -28,11 +28,6 @@ KEY = "0" * 32
 
 
 @pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
-
-
-@pytest.fixture
 def owner(sign_in: SignIn, cast: Cast) -> FlaskClient:
     return sign_in("owner@cafe.example")
 

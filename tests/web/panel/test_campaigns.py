@@ -32,11 +32,6 @@ LAUNCH = {"confirmed": "yes"}
 
 
 @pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
-
-
-@pytest.fixture
 def people(server: ServerContext, cast: Cast, clock: StoppedClock) -> list[UUID]:
     """Six members: three who can be reached, one without consent, two without a pass on a phone."""
     with transaction(server.engine, ALL_PROGRAMS) as session:

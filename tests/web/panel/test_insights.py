@@ -21,11 +21,6 @@ HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
-
-
-@pytest.fixture
 def history(server: ServerContext, cast: Cast, clock: StoppedClock) -> None:
     """Four members since three weeks; a purchase three, two and one weeks ago, one and four of them."""
     now = clock.now()  # a Monday

@@ -29,11 +29,6 @@ BASE = "/panel/programs/cafe-ohrid"
 HTMX = {"HX-Request": "true"}
 
 
-@pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
-
-
 def page_of(member: Enrolled) -> str:
     return f"{BASE}/members/{member.member_id}"
 

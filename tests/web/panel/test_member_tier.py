@@ -21,11 +21,6 @@ from wallet_server.tiers.models import MemberTier
 BASE = "/panel/programs/cafe-ohrid"
 
 
-@pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
-
-
 def post(client: FlaskClient, member: Enrolled, **values: Any) -> TestResponse:
     page = f"{BASE}/members/{member.member_id}"
     return submit(client, f"{page}/tier", values, page=page, follow_redirects=True)

@@ -38,11 +38,6 @@ OUTLETS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
-
-
-@pytest.fixture
 def coalition(server: ServerContext, cast: Cast, clock: StoppedClock) -> ProgramDefinition:
     """The café with two partners, and a member who earned at one and paid at the other."""
     points = {"base_percent": 10}

@@ -32,11 +32,6 @@ FORM: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
-
-
 def newest(server: ServerContext) -> ProgramDefinition:
     with reading(server.engine, ALL_PROGRAMS) as session:
         return load_program(session, slug="cafe-ohrid")

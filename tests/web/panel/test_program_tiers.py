@@ -29,11 +29,6 @@ LEVEL = {"name_en": "Gold", "name_mk": "Злато", "code": "gold", "above": "s
 
 
 @pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
-
-
-@pytest.fixture
 def people(server: ServerContext, cast: Cast, clock: StoppedClock) -> None:
     """Ana and Boris are silver by 12 and 10 purchases; Vera has none; a stranger is in the bakery."""
     now = clock.now()

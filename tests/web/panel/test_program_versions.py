@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from tests.factories import program_file
 from tests.web.conftest import Cast, SignIn
 from tests.web.helpers import StoppedClock
-from tests.web.panel.test_program_rules import HAPPY, NO_FOOD, OVER, publish, said
+from tests.web.panel.rules import HAPPY, NO_FOOD, OVER, publish, said
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.programs.queries import current_file, load_program
@@ -19,11 +19,6 @@ from wallet_server.programs.yaml_file import parse_program
 
 VERSIONS = "/panel/programs/cafe-ohrid/program/versions"
 HTMX = {"HX-Request": "true"}
-
-
-@pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
 
 
 def points(base_percent: Any) -> dict[str, Any]:

@@ -26,11 +26,6 @@ HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
-
-
-@pytest.fixture
 def purchase_id(server: ServerContext, cast: Cast, member: Enrolled, clock: StoppedClock) -> UUID:
     """Four burgers and a cappuccino: 18 points and 3."""
     lines = (LineInput("burger", None, 4000, 45000), LineInput("cappuccino", None, 1000, 30000))

@@ -27,11 +27,6 @@ HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture
-def manager(sign_in: SignIn, cast: Cast) -> FlaskClient:
-    return sign_in("manager@cafe.example")
-
-
-@pytest.fixture
 def people(server: ServerContext, cast: Cast, clock: StoppedClock) -> None:
     """Two silver members, one of whom bought yesterday, and three base members, one without consent."""
     now = clock.now()
