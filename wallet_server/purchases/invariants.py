@@ -66,19 +66,21 @@ def purchases_agree_with_the_ledger(session: Session) -> list[Violation]:
         .group_by(POSTING.c.purchase_id)
         .subquery()
     )
-    earned, redeemed = sa.func.coalesce(moved.c.earned, 0), sa.func.coalesce(moved.c.redeemed, 0)
+    sums = [(PURCHASE.c.points_earned, moved.c.earned), (PURCHASE.c.points_redeemed, moved.c.redeemed)]
+    return _other_than_the_ledger(session, "L9", moved, sums)
+
+
+def _other_than_the_ledger(
+    session: Session, name: str, moved: sa.Subquery, sums: Sequence[tuple[sa.Column[int], sa.ColumnElement[int]]]
+) -> list[Violation]:
+    """Purchases with a sum of their own that is not the ledger's; where the ledger has none, it is 0."""
+    pairs = [(own, sa.func.coalesce(ledger, 0).label(f"ledger {own.key}")) for own, ledger in sums]
     statement = (
-        sa.select(
-            PURCHASE.c.id,
-            PURCHASE.c.points_earned,
-            earned.label("ledger earned"),
-            PURCHASE.c.points_redeemed,
-            redeemed.label("ledger redeemed"),
-        )
+        sa.select(PURCHASE.c.id, *(column for pair in pairs for column in pair))
         .outerjoin(moved, moved.c.purchase_id == PURCHASE.c.id)
-        .where(sa.or_(PURCHASE.c.points_earned != earned, PURCHASE.c.points_redeemed != redeemed))
+        .where(sa.or_(*(own != ledger.element for own, ledger in pairs)))
     )
-    return violations(session, "L9", PURCHASE.c.program_id, statement)
+    return violations(session, name, PURCHASE.c.program_id, statement)
 
 
 def lines_add_up(session: Session) -> list[Violation]:
@@ -226,19 +228,8 @@ def refunds_agree_with_the_ledger(session: Session) -> list[Violation]:
         .group_by(POSTING.c.purchase_id)
         .subquery()
     )
-    returned, taken = sa.func.coalesce(moved.c.returned, 0), sa.func.coalesce(moved.c.taken, 0)
-    statement = (
-        sa.select(
-            PURCHASE.c.id,
-            PURCHASE.c.points_returned,
-            returned.label("ledger returned"),
-            PURCHASE.c.points_taken_back,
-            taken.label("ledger taken back"),
-        )
-        .outerjoin(moved, moved.c.purchase_id == PURCHASE.c.id)
-        .where(sa.or_(PURCHASE.c.points_returned != returned, PURCHASE.c.points_taken_back != taken))
-    )
-    return violations(session, "L11", PURCHASE.c.program_id, statement)
+    sums = [(PURCHASE.c.points_returned, moved.c.returned), (PURCHASE.c.points_taken_back, moved.c.taken)]
+    return _other_than_the_ledger(session, "L11", moved, sums)
 
 
 def refunds_can_be_recomputed(session: Session) -> list[Violation]:

@@ -54,9 +54,7 @@ def purchase_body(done: Recorded, program: ProgramDefinition) -> dict[str, Any]:
     return {
         **quote_body(done.quote, done.spendable_at),
         "purchase_id": done.purchase_id,
-        "balance": balance_body(done.balance, program),
-        "tier": done.tier,
-        "challenges": challenge_bodies(done.challenges),
+        **standing_body(done, program),
         "rewards": [reward_body(won) for won in done.rewards],
     }
 
@@ -71,9 +69,7 @@ def refund_body(done: Refunded, program: ProgramDefinition) -> dict[str, Any]:
         "points_returned": done.points_returned,
         "points_taken_back": done.points_taken_back,
         "points_owed": done.points_owed,
-        "balance": balance_body(done.balance, program),
-        "tier": done.tier,
-        "challenges": challenge_bodies(done.challenges),
+        **standing_body(done, program),
         "vouchers_withdrawn": list(done.vouchers_withdrawn),
         "vouchers_kept": list(done.vouchers_kept),
     }
@@ -83,10 +79,17 @@ def visit_body(done: Visited, program: ProgramDefinition, visit_id: str) -> dict
     """The answer to a visit."""
     return {
         "visit_id": visit_id,
+        **standing_body(done, program),
+        "rewards": [reward_body(won) for won in done.rewards],
+    }
+
+
+def standing_body(done: Recorded | Refunded | Visited, program: ProgramDefinition) -> dict[str, Any]:
+    """Where the member stands after what was done."""
+    return {
         "balance": balance_body(done.balance, program),
         "tier": done.tier,
         "challenges": challenge_bodies(done.challenges),
-        "rewards": [reward_body(won) for won in done.rewards],
     }
 
 
