@@ -188,8 +188,8 @@ def test_the_colours_are_those_of_the_level():
 
 
 def test_outlets_with_a_place_suggest_the_card_nearby_at_most_ten():
-    [place] = content().places
-    assert (place.latitude, place.longitude, place.relevant_text) == (41.11, 20.8, "Restaurant A")
+    [place] = content(replace(STATE, language="en")).places
+    assert (place.latitude, place.longitude, place.relevant_text) == (41.11, 20.8, "Restaurant A is close by")
     many = [{"code": f"O{n}", "name": f"O{n}", "latitude": str(n), "longitude": "1"} for n in range(14)]
     assert len(content(outlets=many).places) == 10
 

@@ -15,17 +15,18 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from passes.content import CardCode, Colors, PassContent, PassField, PassImages, Place, StampCard
+from passes.content import Beacon, CardCode, Colors, PassContent, PassField, PassImages, Place, StampCard
 from wallet_server.challenges.progress import ChallengeState
 from wallet_server.i18n import LocalizedText, Translator, gettext_noop, localized, translator
+from wallet_server.issuance.places import OutletVisits, chosen_places
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.programs.file import Challenge
+from wallet_server.programs.file import Challenge, OutletSection
+from wallet_server.programs.places import OUTLET_WORD
 from wallet_server.rewards.wins import grouped
 
 PROGRESS_ON_FRONT_MAX: Final = 2
 CHALLENGES_ON_BACK_MAX: Final = 10
 VOUCHERS_MAX: Final = 10
-PLACES_MAX: Final = 10
 STAMPS_MAX: Final = 30
 
 NEWS_KEY: Final = "news"
@@ -65,6 +66,8 @@ class CardState:
     challenges: tuple[ChallengeState, ...] = ()
     vouchers: tuple[CardVoucher, ...] = ()
     news: str = ""
+    visits: tuple[OutletVisits, ...] = ()
+    """Only read where the card cannot name all outlets."""
     voided: bool = False
 
 
@@ -109,6 +112,7 @@ def pass_content(
     # Said once and up front: `look.description` may be missing in some of the languages.
     description = texts.own(look.description) if look.description else texts.say(lambda t: _description(program, t))
     shown, rest = _by_relevance(program, state)
+    places, beacons = _places(program, state, texts)
     return PassContent(
         serial_number=state.serial,
         organization_name=look.organization or name,
@@ -142,7 +146,9 @@ def pass_content(
         ),
         back=tuple(_back(program, state, links, texts, rest)),
         stamps=stamps(program, state.challenges),
-        places=_places(program, texts),
+        places=places,
+        beacons=beacons,
+        max_distance_meters=program.file.places.max_distance_meters if places else None,
         images=images,
         language=texts.language,
         translations=texts.translations,
@@ -280,16 +286,33 @@ def _about_points(program: ProgramDefinition, t: Translator) -> str:
     )
 
 
-def _places(program: ProgramDefinition, texts: _Texts) -> tuple[Place, ...]:
-    places = []
-    for outlet in program.outlets.values():
-        section = outlet.section
-        if section.latitude is not None and section.longitude is not None:
-            places.append(
-                Place(
-                    latitude=float(section.latitude),
-                    longitude=float(section.longitude),
-                    relevant_text=texts.own(section.name),
-                )
-            )
-    return tuple(places[:PLACES_MAX])
+def _places(
+    program: ProgramDefinition, state: CardState, texts: _Texts
+) -> tuple[tuple[Place, ...], tuple[Beacon, ...]]:
+    """Where the card suggests itself, and what it says there. One that is over suggests itself nowhere."""
+    if state.voided:
+        return (), ()
+    chosen = chosen_places(program, state.visits)
+
+    def words(outlet: OutletSection) -> str:
+        return texts.say(lambda t: _nearby(program, outlet, t))
+
+    places = [
+        Place(latitude=float(outlet.latitude), longitude=float(outlet.longitude), relevant_text=words(outlet))
+        for outlet in chosen.outlets
+        if outlet.latitude is not None and outlet.longitude is not None
+    ]
+    beacons = [
+        Beacon(proximity_uuid=beacon.uuid, major=beacon.major, minor=beacon.minor, relevant_text=words(outlet))
+        for outlet, beacon in chosen.beacons
+    ]
+    return tuple(places), tuple(beacons)
+
+
+def _nearby(program: ProgramDefinition, outlet: OutletSection, t: Translator) -> str:
+    name = localized(outlet.name, t.language, program.languages)
+    if outlet.nearby:
+        return localized(outlet.nearby, t.language, program.languages)
+    if program.file.places.text:
+        return localized(program.file.places.text, t.language, program.languages).replace(OUTLET_WORD, name)
+    return t.gettext("%(outlet)s is close by", outlet=name)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlmodel import Session, col, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlmodel import Session, SQLModel, col, select
 
 from wallet_server.challenges.queries import states
+from wallet_server.db import UTCDateTime, among
 from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher
 from wallet_server.issuance.credentials import OfType
 from wallet_server.issuance.models import Device, IssuedPass, Registration
+from wallet_server.issuance.places import OutletVisits, outlet_map
 from wallet_server.ledger.expiry import current_balances
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import shown
-from wallet_server.members.models import Card, Member
+from wallet_server.members.models import Card, Member, MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import product_names
+from wallet_server.purchases.models import Purchase, Visit
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.queries import vouchers
 from wallet_server.tiers.models import MemberTier
@@ -28,6 +34,8 @@ from wallet_server.tiers.models import MemberTier
 CARDS_MAX: Final = 1_000
 SERIALS_MAX: Final = 1_000
 """Passes of one phone that are listed at once; the tag lets it ask for the rest."""
+VISITS_LOOKED_BACK_DAYS: Final = 365
+"""Before the member's newest visit, and not before today: a choice of places must not turn with the clock."""
 
 News = Callable[[Session, Collection[UUID]], Mapping[UUID, str]]
 """The newest message by member: ``notifications.queries.newest``, which lives a floor above."""
@@ -136,6 +144,7 @@ def card_states(
     standings = states(session, program, member_ids, now)
     won = _vouchers(session, member_ids, now)
     told = news(session, member_ids)
+    visited = _visits(session, program, {member.id: member for _, member, _, _ in rows}.values())
     return [
         _card_state(
             issued,
@@ -147,6 +156,7 @@ def card_states(
             challenges=standings.get(member.id, ()),
             vouchers=won.get(member.id, ()),
             news=told.get(member.id, ""),
+            visits=visited.get(member.id, ()),
         )
         for issued, member, card, tier in rows
     ]
@@ -192,3 +202,66 @@ def _vouchers(session: Session, member_ids: Sequence[UUID], now: datetime) -> di
 
 def _sku(voucher: Voucher) -> str:
     return str(voucher.benefit.get("sku", ""))
+
+
+class _a_look_back(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
+    """A stored moment less the time that is looked back, in SQL."""
+
+    type = UTCDateTime()
+    inherit_cache = True
+
+
+@compiles(_a_look_back, "postgresql")
+def _a_look_back_postgresql(element: Any, compiler: Any, **arguments: Any) -> str:
+    moment = compiler.process(element.clauses, **arguments)
+    return f"({moment} - interval '{VISITS_LOOKED_BACK_DAYS} days')"
+
+
+@compiles(_a_look_back, "sqlite")
+def _a_look_back_sqlite(element: Any, compiler: Any, **arguments: Any) -> str:
+    # Milliseconds and three more digits: the form in which SQLAlchemy stores a datetime in SQLite.
+    moment = compiler.process(element.clauses, **arguments)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', {moment}, '-{VISITS_LOOKED_BACK_DAYS} days')"
+
+
+def _table(model: type[SQLModel]) -> sa.Table:
+    table: sa.Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
+def _visits(
+    session: Session, program: ProgramDefinition, members: Iterable[Member]
+) -> dict[UUID, tuple[OutletVisits, ...]]:
+    """Where these members were in the year before their newest visit, refunded receipts aside; the outlet that
+    somebody joined at counts as a first visit. Empty, and free, where a card has room for all outlets.
+    """
+    if not outlet_map(program).needs_choice:
+        return {}
+    people = list(members)
+    seen: defaultdict[UUID, dict[UUID, tuple[int, datetime]]] = defaultdict(dict)
+    for member in people:
+        if member.outlet_id is not None:
+            seen[member.id][member.outlet_id] = (1, member.joined_at)
+    ids = [member.id for member in people]
+    statistics, bought, been = _table(MemberStatistics).c, _table(Purchase).c, _table(Visit).c
+    for table, condition in ((bought, bought.refunded_at.is_(None)), (been, sa.true())):
+        since = _a_look_back(statistics.last_visit_at)
+        statement = (
+            sa.select(table.member_id, table.outlet_id, sa.func.count(), sa.func.max(table.occurred_at))
+            .join_from(_table(MemberStatistics), table.member_id.table, table.member_id == statistics.member_id)
+            .where(among(session, statistics.member_id, ids), table.program_id == program.id)
+            .where(table.occurred_at > since, condition)
+            .group_by(table.member_id, table.outlet_id)
+        )
+        for member_id, outlet_id, count, last_at in session.connection().execute(statement):
+            before, newest = seen[member_id].get(outlet_id, (0, last_at))
+            seen[member_id][outlet_id] = (before + count, max(newest, last_at))
+    codes = {ref.id: code for code, ref in program.outlets.items()}
+    return {
+        member_id: tuple(
+            OutletVisits(codes[outlet_id], count, last_at)
+            for outlet_id, (count, last_at) in mine.items()
+            if outlet_id in codes
+        )
+        for member_id, mine in seen.items()
+    }

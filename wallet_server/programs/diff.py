@@ -35,6 +35,7 @@ def changes(old: ProgramFile | None, new: ProgramFile, *, closed: Collection[str
     sentences += _fields("tiers", {"window": before["tiers"]["window"]}, {"window": after["tiers"]["window"]})
     looks = [document["pass"].pop("looks", []) for document in (before, after)]
     sentences += _fields("pass", before["pass"], after["pass"])
+    sentences += _fields("places", before["places"], after["places"])
     sentences += [*_items("look", "name", *looks), *_order("looks", *looks, key="name")]
     return tuple(sentences)
 

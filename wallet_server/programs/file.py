@@ -29,6 +29,7 @@ from wallet_server.programs.fields import (
     TimeZone,
 )
 from wallet_server.programs.look import PassLook, look_problems
+from wallet_server.programs.places import BEACONS_OF_OUTLET_MAX, OutletBeacon, PlacesSettings
 from wallet_server.programs.points import PointsSettings
 from wallet_server.programs.rule import RULES_MAX, Earn, Moment, Rule
 from wallet_server.programs.tiers import Tiers
@@ -109,6 +110,11 @@ class OutletSection(_Part):
     longitude: Annotated[ExactDecimal, Field(ge=-180, le=180)] | None = None
     receipt_max_percent: Percent | None = None
     partner: Partner | None = None
+    promoted: bool = False
+    """Cards suggest themselves here first."""
+    nearby: Texts | None = None
+    """What the lock screen says near this outlet."""
+    beacons: Annotated[list[OutletBeacon], Field(max_length=BEACONS_OF_OUTLET_MAX)] = []
 
     @model_validator(mode="after")
     def _check_position(self) -> Self:
@@ -225,6 +231,7 @@ class ProgramFile(_Part):
     challenges: list[Challenge] = []
     segments: list[SegmentSection] = []
     look: Annotated[PassLook, Field(alias="pass")] = PassLook()
+    places: PlacesSettings = PlacesSettings()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -263,6 +270,7 @@ class ProgramFile(_Part):
                     _known(("rules", index, *key, number), value, known)
             self._check_base(("rules", index, "earn"), rule.earn)
         self._check_zeroing(levels)
+        self._check_beacons()
         for index, level in enumerate(self.tiers.levels):
             self._check_base(("tiers", "levels", index, "earn"), level.earn)
         kinds = {challenge.code: challenge.kind for challenge in self.challenges}
@@ -276,6 +284,15 @@ class ProgramFile(_Part):
         for index, rule in enumerate(self.program.points.zeroing):
             for number, tier in enumerate(rule.tiers):
                 _known((*at, index, "tiers", number), tier, levels)
+
+    def _check_beacons(self) -> None:
+        seen: dict[tuple[str, int | None, int | None], str] = {}
+        for index, outlet in enumerate(self.outlets):
+            for number, beacon in enumerate(outlet.beacons):
+                if beacon.identity in seen:
+                    at = ("outlets", index, "beacons", number)
+                    raise _problem(at, f"this beacon is in outlet {seen[beacon.identity]!r} already")
+                seen[beacon.identity] = outlet.code
 
     def _check_base(self, at: tuple[str | int, ...], earn: Earn | None) -> None:
         if earn is not None and earn.needs_base and not self.program.points.base_percent:

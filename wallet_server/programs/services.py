@@ -172,7 +172,7 @@ def _sync_outlets(
 ) -> None:
     rows: list[dict[str, Any]] = []
     for section in sections:
-        fields = section.model_dump(mode="json")
+        fields = section.model_dump(mode="json", exclude={"promoted", "nearby", "beacons"})
         fields["id"] = known.get(section.code) or new_id()
         fields["program_id"] = program_id
         fields["latitude"] = None if section.latitude is None else float(section.latitude)

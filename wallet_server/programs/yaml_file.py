@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from wallet_server.errors import DomainError
 from wallet_server.programs.fields import CODE_PATTERN, COLOR_PATTERN, COUNTRY_PATTERN, SLUG_PATTERN
 from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.places import UUID_PATTERN
 
 SIZE_MAX: Final = 8 * 1024 * 1024
 """Characters of a program file; 20,000 products need about two million."""
@@ -271,6 +272,7 @@ _FORMS: Final = {
     SLUG_PATTERN: "must be 1 to 63 lower-case letters, digits and dashes, no dash first or last",
     COLOR_PATTERN: "must be a colour such as #1f3a5f, in quotes",
     COUNTRY_PATTERN: "must be a country code such as MK",
+    UUID_PATTERN: "must be a UUID such as E2C56DB5-DFFB-48D2-B060-D0F5A71096E0",
 }
 
 

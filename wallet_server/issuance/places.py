@@ -1,0 +1,166 @@
+"""Which outlets a member's card suggests itself at: the ten that serve this member best. Pure.
+
+A pass carries ten places and ten beacons (Apple's "Pass.Locations", "Pass.Beacons"), so a program with more
+outlets has to choose. Where all fit, all are named. Otherwise, in this order: outlets that the member visits (most
+and most recently), promoted ones (those nearest to where the member goes), outlets near the visited ones, and then
+the rest as it comes in the program file.
+
+The choice follows from rows and the program's version alone, not from the time of day: it changes with a visit, a
+refund or a new version, each of which raises the pass's version anyhow. No place is ever a reason to push.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from heapq import nsmallest
+from typing import Final
+
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.file import OutletSection
+from wallet_server.programs.places import OutletBeacon
+
+PLACES_MAX: Final = 10
+BEACONS_MAX: Final = 10
+VISITED_SEATS: Final = 6
+PROMOTED_SEATS: Final = 2
+"""The other two are for outlets near the visited ones; what one kind leaves free the next takes."""
+HALF_LIFE_DAYS: Final = 90
+"""An outlet that was last visited so long before the newest visit counts half."""
+NEIGHBOURS_KEPT: Final = 30
+MAPS_KEPT: Final = 64
+EARTH_RADIUS_METERS: Final = 6_371_008.8
+"""The mean radius of IUGG: places are told apart, not surveyed."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutletVisits:
+    """How often a member was at an outlet, and when last."""
+
+    outlet: str
+    visits: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenPlaces:
+    """What goes on one card, each list in the order of the program file, so that equal choices are equal."""
+
+    outlets: tuple[OutletSection, ...] = ()
+    beacons: tuple[tuple[OutletSection, OutletBeacon], ...] = ()
+
+
+def distance_meters(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """The great-circle distance between two (latitude, longitude) in degrees, by the haversine formula."""
+    latitudes = math.radians(one[0]), math.radians(other[0])
+    across = math.sin((latitudes[1] - latitudes[0]) / 2) ** 2
+    along = math.sin(math.radians(other[1] - one[1]) / 2) ** 2
+    share = across + math.cos(latitudes[0]) * math.cos(latitudes[1]) * along
+    return 2 * EARTH_RADIUS_METERS * math.asin(math.sqrt(min(1.0, share)))
+
+
+@dataclass(frozen=True)
+class OutletMap:
+    """The open outlets of one program version that a card can suggest itself at.
+
+    ``outlets`` are those with a position or a beacon, by code; ``positions`` of those that have one.
+    """
+
+    outlets: Mapping[str, OutletSection]
+    positions: Mapping[str, tuple[float, float]]
+    _nearest: dict[str, Sequence[tuple[int, str]]] = field(default_factory=dict, repr=False)
+
+    @property
+    def needs_choice(self) -> bool:
+        """Whether a card cannot name them all."""
+        beacons = sum(len(section.beacons) for section in self.outlets.values())
+        return len(self.positions) > PLACES_MAX or beacons > BEACONS_MAX
+
+    def nearest(self, code: str) -> Sequence[tuple[int, str]]:
+        """The nearest other outlets with their distances in whole metres; measured once for each outlet."""
+        if code not in self._nearest:
+            # Two threads may measure the same at once: they find the same.
+            self._nearest[code] = nsmallest(NEIGHBOURS_KEPT, self._distances(code))
+        return self._nearest[code]
+
+    def _distances(self, code: str) -> Iterator[tuple[int, str]]:
+        here = self.positions.get(code)
+        for other, there in self.positions.items():
+            if here is not None and other != code:
+                # Whole metres: what is equally far must not be told apart by the last bit of a float.
+                yield round(distance_meters(here, there)), other
+
+
+@lru_cache(maxsize=MAPS_KEPT)
+def outlet_map(program: ProgramDefinition) -> OutletMap:
+    """The map of a program version, made once for the definition that is kept in memory."""
+    sections = [ref.section for ref in program.outlets.values()]
+    return OutletMap(
+        {one.code: one for one in sections if one.latitude is not None or one.beacons},
+        {
+            one.code: (float(one.latitude), float(one.longitude))
+            for one in sections
+            if one.latitude is not None and one.longitude is not None
+        },
+    )
+
+
+def chosen_places(program: ProgramDefinition, visits: Sequence[OutletVisits] = ()) -> ChosenPlaces:
+    """The places and beacons of one member's card; ``visits`` are looked at only where not all fit."""
+    here = outlet_map(program)
+    ranked = _ranked(here, visits) if here.needs_choice else list(here.outlets)
+    order = {code: place for place, code in enumerate(here.outlets)}
+    placed = sorted([code for code in ranked if code in here.positions][:PLACES_MAX], key=order.__getitem__)
+    beacons = [(code, beacon) for code in ranked for beacon in here.outlets[code].beacons][:BEACONS_MAX]
+    beacons.sort(key=lambda item: order[item[0]])
+    return ChosenPlaces(
+        tuple(here.outlets[code] for code in placed),
+        tuple((here.outlets[code], beacon) for code, beacon in beacons),
+    )
+
+
+def _ranked(here: OutletMap, visits: Sequence[OutletVisits]) -> list[str]:
+    """All outlets of the map, the most useful one first."""
+    visited = _by_score([item for item in visits if item.outlet in here.outlets])
+    near = list(_near(here, visited[:VISITED_SEATS]))
+    nearness = {code: place for place, code in enumerate(near)}
+    # Stable: promoted ones that are far from everywhere stay in the order of the file.
+    promoted = sorted(
+        (code for code, section in here.outlets.items() if section.promoted),
+        key=lambda code: nearness.get(code, len(nearness)),
+    )
+    return _once(
+        visited[:VISITED_SEATS], _new(promoted, visited)[:PROMOTED_SEATS], near, visited, promoted, here.outlets
+    )
+
+
+def _by_score(visits: Sequence[OutletVisits]) -> list[str]:
+    if not visits:
+        return []
+    newest = max(item.last_at for item in visits)
+
+    def score(item: OutletVisits) -> tuple[float, str]:
+        age_days = (newest - item.last_at).days
+        return -item.visits * 0.5 ** (age_days / HALF_LIFE_DAYS), item.outlet
+
+    return [item.outlet for item in sorted(visits, key=score)]
+
+
+def _near(here: OutletMap, visited: Sequence[str]) -> Iterator[str]:
+    """What is near any of these, the nearest first."""
+    found: dict[str, float] = {}
+    for code in visited:
+        for distance, other in here.nearest(code):
+            found[other] = min(distance, found.get(other, math.inf))
+    yield from sorted(found, key=lambda code: (found[code], code))
+
+
+def _new(codes: Sequence[str], known: Sequence[str]) -> list[str]:
+    return [code for code in codes if code not in known]
+
+
+def _once(*lists: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(code for codes in lists for code in codes))
