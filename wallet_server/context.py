@@ -10,6 +10,7 @@ from wallet_server.clock import Clock, SandboxClock, SystemClock
 from wallet_server.db import create_engine
 from wallet_server.issuance.credentials import Wallets, load_wallets
 from wallet_server.issuance.press import PassPress
+from wallet_server.issuance.signatures import FILE_NAME, SignatureBook
 from wallet_server.settings import Settings
 from wallet_server.tokens import TokenMint
 
@@ -51,5 +52,10 @@ def make_context(settings: Settings, *, pool_size: int = 5) -> ServerContext:
         mint=TokenMint(settings.WALLET_SECRET_KEY),
         wallets=wallets,
         # Without a certificate authority's name there is no https: the simulator takes http, iPhones do not.
-        press=PassPress(wallets.signer, allow_http=wallets.development, programs=wallets.programs),
+        press=PassPress(
+            wallets.signer,
+            allow_http=wallets.development,
+            programs=wallets.programs,
+            memory=SignatureBook(settings.WALLET_DATA_DIR / FILE_NAME),
+        ),
     )

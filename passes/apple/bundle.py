@@ -22,7 +22,7 @@ from passes.apple.localization import Strings, image_files, pass_strings, string
 from passes.apple.model import Pass
 from passes.apple.pass_json import pass_text
 from passes.apple.pictures import check_images
-from passes.apple.signing import Signer
+from passes.apple.signing import SignatureMemory, Signer
 from passes.content import LocalImages, PassContent, PassContentError, PassImages, Picture
 
 MIME_TYPE = "application/vnd.apple.pkpass"
@@ -41,8 +41,15 @@ _CENTRAL_HEADER = struct.Struct("<16sLLLHHHHHLL")
 _END = struct.Struct("<4sHHHHLLH")
 
 
-def signed_pass(content: PassContent | Pass, signer: Signer, *, now: datetime, allow_http: bool = False) -> bytes:
-    """Return the `.pkpass` of `content`, signed at `now`.
+def signed_pass(
+    content: PassContent | Pass,
+    signer: Signer,
+    *,
+    now: datetime,
+    allow_http: bool = False,
+    memory: SignatureMemory | None = None,
+) -> bytes:
+    """Return the `.pkpass` of `content`, signed at `now`, or as it was signed before if `memory` knows it.
 
     Raises `PassContentError` for content that Apple's rules forbid and `CertificateProblem` outside the
     certificate's validity.
@@ -54,7 +61,7 @@ def signed_pass(content: PassContent | Pass, signer: Signer, *, now: datetime, a
     localized = tuple(sorted(content.localized_images.items()))
     pictures = _pictures_laid_out(content.images, localized, style)
     strings = _strings_laid_out(strings_of(content.translations), len(pictures.entries))
-    return _signed_zip((pictures, strings), [("pass.json", Picture.of(written.encode()))], signer, now)
+    return _signed_zip((pictures, strings), [("pass.json", Picture.of(written.encode()))], signer, now, memory)
 
 
 def bundle(files: Iterable[tuple[str, Picture]], signer: Signer, *, now: datetime) -> bytes:
@@ -62,11 +69,17 @@ def bundle(files: Iterable[tuple[str, Picture]], signer: Signer, *, now: datetim
     return _signed_zip((), list(files), signer, now)
 
 
-def _signed_zip(front: tuple[LaidOut, ...], members: list[tuple[str, Picture]], signer: Signer, now: datetime) -> bytes:
+def _signed_zip(
+    front: tuple[LaidOut, ...],
+    members: list[tuple[str, Picture]],
+    signer: Signer,
+    now: datetime,
+    memory: SignatureMemory | None = None,
+) -> bytes:
     sums = [part.sums for part in front]
     sums.append(_sums(members))
     manifest = b"{%b}" % b",".join(filter(None, sums))
-    signature = signer.sign(manifest, now=now)
+    signature = signer.sign(manifest, now=now, memory=memory)
     # These two are in no manifest: their own hashes are not asked for.
     members.append(("manifest.json", Picture(manifest, "", crc32(manifest))))
     members.append(("signature", Picture(signature, "", crc32(signature))))

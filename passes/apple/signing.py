@@ -12,8 +12,10 @@ algorithm and the certificate checks).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -50,6 +52,13 @@ class CertificateProblem(Exception):
         self.code = code
 
 
+class SignatureMemory(Protocol):
+    """Keeps what was signed, so that the same file is not signed twice."""
+
+    def once(self, key: bytes, make: Callable[[], bytes]) -> bytes:
+        """The bytes kept under `key` (32 bytes), or else those that `make` makes, kept for the next who asks."""
+
+
 class Signer:
     """A Pass Type ID certificate with its key and intermediate, checked once and ready to sign.
 
@@ -84,6 +93,8 @@ class Signer:
         self.not_before = max(certificate.not_valid_before_utc, intermediate.not_valid_before_utc)
         self.not_after = min(certificate.not_valid_after_utc, intermediate.not_valid_after_utc)
         """After this moment phones refuse new passes; installed ones keep working."""
+        self.fingerprint: str = certificate.fingerprint(hashes.SHA256()).hex()
+        """SHA-256 of the certificate, in hex."""
         self._layout = _Layout.of(certificate, intermediate, signature_bytes=key.key_size // 8)
 
     @classmethod
@@ -149,19 +160,29 @@ class Signer:
                 " account and import it. Installed passes keep working.",
             )
 
-    def sign(self, manifest: bytes, *, now: datetime) -> bytes:
+    def sign(self, manifest: bytes, *, now: datetime, memory: SignatureMemory | None = None) -> bytes:
         """Return the `signature` file for `manifest`, signed at `now`. Same input, same bytes.
+
+        With a `memory` a manifest that this certificate has signed before gets that signature, of its own time.
 
         Raises `CertificateProblem` when the certificate is not valid at `now`.
         """
         self.check(now)
         layout = self._layout
+        middle = layout.before_digest + hashlib.sha256(manifest).digest()
+        if memory is None:
+            made = self._time_and_value(middle, now)
+        else:
+            key = hashlib.sha256(layout.shipped_head + middle).digest()
+            made = memory.once(key, lambda: self._time_and_value(middle, now))
+        return layout.shipped_head + made[:_TIME_BYTES] + middle + layout.before_value + made[_TIME_BYTES:]
+
+    def _time_and_value(self, middle: bytes, now: datetime) -> bytes:
+        """The two parts of a signature that are not its manifest's alone."""
         at = now.astimezone(UTC)
         time = b"%02d%02d%02d%02d%02d%02dZ" % (at.year % 100, at.month, at.day, at.hour, at.minute, at.second)
-        attributes = time + layout.before_digest + hashlib.sha256(manifest).digest()
-        signed = hashlib.sha256(layout.signed_head + attributes).digest()
-        value = self._key.sign(signed, _PADDING, _PREHASHED)
-        return layout.shipped_head + attributes + layout.before_value + value
+        signed = hashlib.sha256(self._layout.signed_head + time + middle).digest()
+        return time + self._key.sign(signed, _PADDING, _PREHASHED)
 
     def client_certificate_pem(self) -> bytes:
         """Return leaf and intermediate: the client certificate for APNs is the one that signs passes."""

@@ -1,12 +1,14 @@
 """Print passes: content, pictures and signature become one file; what was printed last is kept.
 
-Signing is the dear part, and the same version is asked for again by every retry of a phone. Nothing here
-reads or writes anything but its own memory.
+Signing is the dear part, and the same version is asked for again by every retry of a phone, and by every phone
+that holds the pass. What this process printed last is kept here; the signatures that any process made are in
+:mod:`.signatures`, so that a crowd of phones has each version signed once however many processes answer it.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
@@ -15,51 +17,86 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from passes.apple.bundle import signed_pass
-from passes.apple.signing import Signer
+from passes.apple.signing import SignatureMemory, Signer
 from passes.content import PassImages, Scaled
 from wallet_server.issuance.content import CardLinks, CardState, colors, pass_content, stamps
 from wallet_server.issuance.pictures import Brand, draw_brand, draw_strip
 from wallet_server.programs.definition import ProgramDefinition
 
-PASSES_KEPT: Final = 256
+PASSES_BYTES_KEPT: Final = 16 * 1024 * 1024
 PICTURES_KEPT: Final = 64
+MAKING_SECONDS_MAX: Final = 5.0
+"""How long to wait for another thread that makes the same value; then both make it."""
 
 Value = TypeVar("Value")
 
 
 class Kept(Generic[Value]):
-    """The values used last, at most ``limit``; safe for threads. Two threads may make the same one at once."""
+    """The values used last, together at most ``limit`` large (by default: so many). Safe for threads.
 
-    def __init__(self, limit: int) -> None:
+    Of several threads that want the same new value one makes it, and the others wait for it.
+    """
+
+    def __init__(self, limit: int, size: Callable[[Value], int] = lambda _value: 1) -> None:
         self._limit = limit
+        self._size = size
         self._lock = threading.Lock()
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._held = 0
+        self._being_made: dict[Hashable, threading.Event] = {}
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The kept value, or a new one."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        value = make()
+        deadline = time.monotonic() + MAKING_SECONDS_MAX
+        mine = threading.Event()
+        while True:
+            with self._lock:
+                if key in self._values:
+                    self._values.move_to_end(key)
+                    return self._values[key]
+                other = self._being_made.setdefault(key, mine)
+            if other is mine:
+                break
+            if not other.wait(deadline - time.monotonic()):
+                return make()
+        try:
+            value = make()
+            self._keep(key, value)
+        finally:
+            with self._lock:
+                del self._being_made[key]
+            mine.set()
+        return value
+
+    def _keep(self, key: Hashable, value: Value) -> None:
         with self._lock:
             self._values[key] = value
-            while len(self._values) > self._limit:
-                self._values.popitem(last=False)
-        return value
+            self._held += self._size(value)
+            while self._held > self._limit:
+                _key, dropped = self._values.popitem(last=False)
+                self._held -= self._size(dropped)
 
 
 class PassPress:
     """Prints passes. ``allow_http``: for the simulator, which has no certificate authority.
 
     ``signer`` is that of all programs but those that ``programs`` names, which have certificates of their own.
+    ``memory`` keeps signatures beyond this process.
     """
 
-    def __init__(self, signer: Signer, *, allow_http: bool, programs: Mapping[UUID, Signer] | None = None) -> None:
+    def __init__(
+        self,
+        signer: Signer,
+        *,
+        allow_http: bool,
+        programs: Mapping[UUID, Signer] | None = None,
+        memory: SignatureMemory | None = None,
+    ) -> None:
         self._signer = signer
         self._programs = dict(programs or {})
         self._allow_http = allow_http
-        self._passes: Kept[bytes] = Kept(PASSES_KEPT)
+        self._memory = memory
+        self._passes: Kept[bytes] = Kept(PASSES_BYTES_KEPT, len)
         self._brands: Kept[Brand] = Kept(PICTURES_KEPT)
         self._strips: Kept[Scaled] = Kept(PICTURES_KEPT)
 
@@ -76,11 +113,11 @@ class PassPress:
         # The day is part of the key: windows of challenges turn and vouchers end without a new version.
         today = now.astimezone(ZoneInfo(program.time_zone)).date()
         generations = (state.token_generation, state.member_token_generation)
-        key = (state.pass_id, state.version, generations, program.version, state.language, today)
+        key = (state.pass_id, state.version, generations, program.version, state.language, today, signer.fingerprint)
 
         def make() -> bytes:
             content = pass_content(program, state, links, self.pictures(program, state))
-            return signed_pass(content, signer, now=signed_at, allow_http=self._allow_http)
+            return signed_pass(content, signer, now=signed_at, allow_http=self._allow_http, memory=self._memory)
 
         return self._passes.get(key, make)
 

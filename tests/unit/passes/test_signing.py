@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passes.apple import der
+from passes.apple.cms import verify_signature
 from passes.apple.signing import CertificateProblem, Signer
 from tests.unit.passes.cards import NOW, PASS_TYPE_ID, TEAM_ID
 
@@ -76,6 +77,35 @@ def test_signing_outside_the_validity_says_so(signer):
     with pytest.raises(CertificateProblem) as caught:
         signer.check(NOW - timedelta(days=2))
     assert caught.value.code == "not_yet_valid"
+
+
+def test_a_memory_gives_a_signature_back_to_the_same_manifest_and_certificate_only(
+    signer, certificates, other_certificates, roots
+):
+    class Memory:
+        def __init__(self):
+            self.kept = {}
+            self.made = 0
+
+        def once(self, key, make):
+            if key not in self.kept:
+                self.made += 1
+                self.kept[key] = make()
+            return self.kept[key]
+
+    memory = Memory()
+    first = signer.sign(b"{}", now=NOW, memory=memory)
+    assert first == signer.sign(b"{}", now=NOW)
+    assert signer.sign(b"{}", now=NOW + timedelta(days=3), memory=memory) == first
+    identity = {"pass_type_id": PASS_TYPE_ID, "team_id": TEAM_ID}
+    signed_at = verify_signature(first, b"{}", trusted_roots=roots, now=NOW + timedelta(days=3), **identity)
+    assert signed_at == NOW.replace(microsecond=0)
+    assert signer.sign(b'{"a":1}', now=NOW, memory=memory) == signer.sign(b'{"a":1}', now=NOW)
+    other = load(other_certificates)
+    assert other.sign(b"{}", now=NOW, memory=memory) == other.sign(b"{}", now=NOW)
+    assert memory.made == len(memory.kept) == 3
+    with pytest.raises(CertificateProblem, match="expired"):
+        signer.sign(b"{}", now=NOW + timedelta(days=400), memory=memory)
 
 
 def test_development_certificates_are_not_apple_s(signer, certificates):
