@@ -14,7 +14,10 @@ class Webhook(ProgramOwned, table=True):
     """An address that is told of events. Its secret is derived from the server's, by id and generation."""
 
     __tablename__ = "webhook"
-    __table_args__ = (sa.UniqueConstraint("program_id", "id"),)
+    __table_args__ = (
+        sa.UniqueConstraint("program_id", "id"),
+        sa.CheckConstraint("deleted_at IS NULL OR disabled_at IS NOT NULL", name="deleted_is_off"),
+    )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     url: str = Field(max_length=2000)
@@ -27,6 +30,11 @@ class Webhook(ProgramOwned, table=True):
     created_by: str = Field(max_length=200)
     disabled_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     disabled_because: str = Field(default="", max_length=300)
+    deleted_at: datetime | None = Field(
+        default=None,
+        sa_type=UTCDateTime,
+        description="Shown to nobody from then on; the row goes with its last message.",
+    )
     failing_since: datetime | None = Field(default=None, sa_type=UTCDateTime)
     resting_until: datetime | None = Field(
         default=None, sa_type=UTCDateTime, description="The address did not answer at all: nothing is sent before."
