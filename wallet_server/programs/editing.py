@@ -6,11 +6,12 @@ Each raises ``pydantic.ValidationError`` where the result would be no file that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from wallet_server.errors import NotFoundError
 from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.look import PassLook
 from wallet_server.programs.rule import Rule
 
 Direction = Literal["up", "down"]
@@ -55,8 +56,15 @@ def place_of(file: ProgramFile, name: str) -> int:
     raise NotFoundError("unknown_rule", "there is no rule of that name in this program")
 
 
+def with_look(file: ProgramFile, look: PassLook) -> ProgramFile:
+    """The file with another ``pass`` section."""
+    return _changed(file, {"pass": look.model_dump(by_alias=True, exclude_none=True)})
+
+
 def _with_rules(file: ProgramFile, rules: Sequence[Rule]) -> ProgramFile:
+    return _changed(file, {"rules": [rule.model_dump(by_alias=True, exclude_none=True) for rule in rules]})
+
+
+def _changed(file: ProgramFile, sections: Mapping[str, object]) -> ProgramFile:
     # Written out and read again, so that everything that a file is checked for is checked.
-    content = file.model_dump(by_alias=True, exclude_none=True)
-    content["rules"] = [rule.model_dump(by_alias=True, exclude_none=True) for rule in rules]
-    return ProgramFile.model_validate(content)
+    return ProgramFile.model_validate({**file.model_dump(by_alias=True, exclude_none=True), **sections})
