@@ -21,7 +21,7 @@ from passes.apple.push_outcome import PushOutcome, PushVerdict
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.queries import PushTarget, push_targets
-from wallet_server.issuance.services import DeadToken, assign_tags, drop_dead_tokens, record_pushed
+from wallet_server.issuance.services import DeadToken, assign_tags, drop_dead_tokens, record_pushed, record_refused
 from wallet_server.outbox.services import Leased
 from workers import google
 from workers.outcome import OUTAGE_ATTEMPTS_MAX, Again, Settled
@@ -71,8 +71,10 @@ def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
     dead = [token for token in _dead_tokens(outcomes.values()) if token.push_token not in alive]
 
     def record(session: Session, now: datetime) -> None:
+        # Hours are counted last: all workers share their rows.
+        drop_dead_tokens(session, dead, now)
+        record_refused(session, {key: reason for key, reason in troubles.items() if reason != google.NO_TIME_LEFT})
         record_pushed(session, {**pushed, **at_google.put}, now)
-        drop_dead_tokens(session, dead)
 
     done, again = [], []
     for row, pass_ids in wanted:

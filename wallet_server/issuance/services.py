@@ -20,6 +20,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Session, SQLModel, col
 
 from wallet_server.db import UTCDateTime, among, insert_rows, new_id, upsert_rows
+from wallet_server.issuance.deliveries import record_fetch as record_fetch  # noqa: PLC0414 - callers find all here
+from wallet_server.issuance.deliveries import record_pushed as record_pushed  # noqa: PLC0414 - the same
+from wallet_server.issuance.deliveries import record_refused as record_refused  # noqa: PLC0414 - the same
 from wallet_server.issuance.models import Device, GoogleCallback, IssuedPass, Registration, UpdateTag
 from wallet_server.outbox import services as outbox
 from wallet_server.programs.definition import ProgramDefinition
@@ -32,6 +35,10 @@ MEMBERS_PER_STATEMENT_MAX: Final = 5_000
 CALLBACKS_PRUNED_MAX: Final = 5_000
 SERIAL_BYTES: Final = 16
 WALLETS: Final = ("apple", "google")
+
+Notes = Mapping[UUID, Mapping[str, Any]]
+"""What has happened to a member (by member, or by pass), as JSON: ``notifications.facts.Noticed``."""
+
 REFRESHED_AT_ONCE: Final = 1_000
 REFRESH_PRIORITY: Final = 20
 
@@ -92,16 +99,18 @@ def passes_changed(
     now: datetime,
     *,
     priority: int = 0,
+    notes: Notes | None = None,
 ) -> None:
     """Raise the version of the members' passes, and have those that somebody holds pushed.
 
     ``last_modified`` moves by a whole second at least: it is an HTTP date, and a phone that asks with
-    ``If-Modified-Since`` would otherwise never hear of the second change in a second.
+    ``If-Modified-Since`` would otherwise never hear of the second change in a second. ``notes`` go with the work
+    for the governor (``notifications.services.tell``), which lives a floor above.
     """
     wanted = sorted(set(member_ids))
     for start in range(0, len(wanted), MEMBERS_PER_STATEMENT_MAX):
         chunk = wanted[start : start + MEMBERS_PER_STATEMENT_MAX]
-        _raise_versions(session, program.id, among(session, PASS.c.member_id, chunk), now, priority)
+        _raise_versions(session, program.id, among(session, PASS.c.member_id, chunk), now, priority, notes)
 
 
 def passes_changed_by_id(
@@ -129,8 +138,29 @@ def refresh_passes(session: Session, program: ProgramDefinition, after: UUID | N
 
 
 def _raise_versions(
-    session: Session, program_id: UUID, which: sa.ColumnElement[bool], now: datetime, priority: int
+    session: Session,
+    program_id: UUID,
+    which: sa.ColumnElement[bool],
+    now: datetime,
+    priority: int,
+    notes: Notes | None = None,
 ) -> None:
+    changed = _next_versions(session, program_id, which, now)
+    live = {row.id: row.member_id for row in changed if row.live}
+    notes = notes or {}
+    noted = {pass_id: notes[member_id] for pass_id, member_id in live.items() if member_id in notes}
+    announce(session, program_id, sorted(live), now, priority=priority, notes=noted)
+
+
+def passes_say_more(session: Session, program_id: UUID, member_ids: Collection[UUID], now: datetime) -> None:
+    """Raise the versions once more for what the worker has found to say, just before it pushes them itself.
+
+    A phone that has asked by itself in between has the change without the words, and would never hear them.
+    """
+    _next_versions(session, program_id, among(session, PASS.c.member_id, sorted(set(member_ids))), now)
+
+
+def _next_versions(session: Session, program_id: UUID, which: sa.ColumnElement[bool], now: datetime) -> Sequence[Any]:
     second = now.replace(microsecond=0)
     table = PASS.c
     # Locked in the order of their ids: two changes that touch the same passes wait instead of dying.
@@ -152,14 +182,26 @@ def _raise_versions(
                 (table.last_modified < second, second),
                 else_=one_second_after(table.last_modified),
             ),
+            behind_since=sa.case(
+                (sa.and_(table.live, table.behind_since.is_(None)), now),
+                else_=table.behind_since,
+            ),
         )
-        .returning(table.id, table.live)
+        .returning(table.id, table.live, table.member_id)
     )
-    announce(session, program_id, sorted(pass_id for pass_id, live in changed if live), now, priority=priority)
+    return changed.all()
 
 
-def announce(session: Session, program_id: UUID, pass_ids: Sequence[UUID], now: datetime, *, priority: int = 0) -> None:
-    """Have these passes pushed after the commit, at most 200 in a row of the outbox."""
+def announce(
+    session: Session,
+    program_id: UUID,
+    pass_ids: Sequence[UUID],
+    now: datetime,
+    *,
+    priority: int = 0,
+    notes: Notes | None = None,
+) -> None:
+    """Have these passes pushed after the commit, at most 200 in a row of the outbox, with the notes to each pass."""
     outbox.add_many(
         session,
         [
@@ -167,13 +209,19 @@ def announce(session: Session, program_id: UUID, pass_ids: Sequence[UUID], now: 
                 topic=PASS_CHANGED,
                 queue=PUSH_QUEUE,
                 program_id=program_id,
-                payload={"v": 1, "pass_ids": [str(pass_id) for pass_id in part]},
+                payload={"v": 1, "pass_ids": [str(pass_id) for pass_id in part], **_noted(part, notes or {})},
                 priority=priority,
             )
             for part in _parts(pass_ids)
         ],
         now=now,
     )
+
+
+def _noted(pass_ids: Sequence[UUID], notes: Notes) -> dict[str, Any]:
+    """What goes into the work besides the passes; ``change`` makes what is decided about it unique."""
+    found = {str(pass_id): notes[pass_id] for pass_id in pass_ids if pass_id in notes}
+    return {"change": new_id().hex, "notes": found} if found else {}
 
 
 def _parts(pass_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
@@ -248,6 +296,9 @@ def register_device(session: Session, issued: IssuedPass, *, device: str, push_t
     ).scalar_one_or_none()
     if not issued.live:
         issued.live = True
+        issued.installed_at = issued.installed_at or now
+        issued.removed_at = issued.removed_why = None
+        issued.behind_since = now if issued.version > issued.fetched_version else None
         session.add(issued)
         session.flush()
     if created is not None and issued.version > issued.fetched_version:
@@ -255,7 +306,7 @@ def register_device(session: Session, issued: IssuedPass, *, device: str, push_t
     return created is not None
 
 
-def unregister_device(session: Session, issued: IssuedPass, *, device: str) -> bool:
+def unregister_device(session: Session, issued: IssuedPass, *, device: str, now: datetime) -> bool:
     """Untie a phone from a pass; whether it was tied. A phone without passes is forgotten."""
     _lock_pass(session, issued)
     device_id = session.scalar(sa.select(col(Device.id)).where(col(Device.library_identifier) == device))
@@ -267,7 +318,7 @@ def unregister_device(session: Session, issued: IssuedPass, *, device: str) -> b
         .returning(col(Registration.id)),
         execution_options={"synchronize_session": False},
     ).scalar_one_or_none()
-    _settle_live(session, [issued.id])
+    _settle_live(session, [issued.id], now, why="deleted")
     _forget_idle_devices(session, [device_id])
     return removed is not None
 
@@ -285,7 +336,7 @@ class DeadToken:
     before: datetime | None
 
 
-def drop_dead_tokens(session: Session, dead: Sequence[DeadToken]) -> int:
+def drop_dead_tokens(session: Session, dead: Sequence[DeadToken], now: datetime) -> int:
     """Forget the phones behind dead push tokens; how many were forgotten.
 
     A phone that has told us its token since ``before`` is alive again and stays (invariant P5).
@@ -310,17 +361,18 @@ def drop_dead_tokens(session: Session, dead: Sequence[DeadToken]) -> int:
         sa.delete(Registration).where(col(Registration.device_id).in_(devices)),
         execution_options={"synchronize_session": False},
     )
-    _settle_live(session, passes)
+    _settle_live(session, passes, now, why="unreachable")
     _forget_idle_devices(session, devices)
     return len(devices)
 
 
-def _settle_live(session: Session, pass_ids: Collection[UUID]) -> None:
+def _settle_live(session: Session, pass_ids: Collection[UUID], now: datetime, *, why: str) -> None:
+    """Passes of Apple's that no phone holds any more are removed, and behind nobody."""
     held = sa.select(col(Registration.pass_id)).where(col(Registration.pass_id) == col(IssuedPass.id)).exists()
     session.execute(
         sa.update(IssuedPass)
-        .where(col(IssuedPass.id).in_(list(pass_ids)), col(IssuedPass.wallet) == "apple")
-        .values(live=held),
+        .where(col(IssuedPass.id).in_(list(pass_ids)), col(IssuedPass.wallet) == "apple", col(IssuedPass.live), ~held)
+        .values(live=False, removed_at=now, removed_why=why, behind_since=None, unfetched_since=None, push_error=None),
         execution_options={"synchronize_session": "fetch"},
     )
 
@@ -331,30 +383,6 @@ def _forget_idle_devices(session: Session, device_ids: Collection[UUID]) -> None
         sa.delete(Device).where(col(Device.id).in_(list(device_ids)), ~tied),
         execution_options={"synchronize_session": False},
     )
-
-
-def record_fetch(session: Session, pass_id: UUID, version: int, now: datetime) -> None:
-    """Note that a phone has fetched this version: the change is delivered. Older news is ignored."""
-    session.execute(
-        sa.update(IssuedPass)
-        .where(col(IssuedPass.id) == pass_id, col(IssuedPass.fetched_version) <= version)
-        .values(fetched_version=version, fetched_at=now),
-        execution_options={"synchronize_session": False},
-    )
-
-
-def record_pushed(session: Session, versions: Mapping[UUID, int], now: datetime) -> None:
-    """Note that the push service took a push for these versions of passes."""
-    by_version: dict[int, list[UUID]] = {}
-    for pass_id, version in versions.items():
-        by_version.setdefault(version, []).append(pass_id)
-    for version, pass_ids in sorted(by_version.items()):
-        session.execute(
-            sa.update(IssuedPass)
-            .where(col(IssuedPass.id).in_(pass_ids), col(IssuedPass.pushed_version) <= version)
-            .values(pushed_version=version, pushed_at=now),
-            execution_options={"synchronize_session": False},
-        )
 
 
 def google_object_made(session: Session, pass_id: UUID, version: int, now: datetime) -> None:
@@ -388,13 +416,24 @@ def google_event(session: Session, serial: str, *, saved: bool, nonce: str, now:
     ).scalar_one_or_none()
     if new is None:
         return False
+    told: dict[str, Any]
     if saved:
-        session.execute(
-            sa.update(IssuedPass)
-            .where(col(IssuedPass.wallet) == "google", col(IssuedPass.serial) == serial)
-            .values(fetched_at=now, fetched_version=col(IssuedPass.pushed_version)),
-            execution_options={"synchronize_session": False},
-        )
+        first = sa.func.coalesce(col(IssuedPass.installed_at), sa.literal(now, UTCDateTime()))
+        told = {
+            "fetched_at": now,
+            "fetched_version": col(IssuedPass.pushed_version),
+            "installed_at": first,
+            "removed_at": None,
+            "removed_why": None,
+        }
+    else:
+        told = {"removed_at": now, "removed_why": "deleted"}
+    session.execute(
+        sa.update(IssuedPass)
+        .where(col(IssuedPass.wallet) == "google", col(IssuedPass.serial) == serial)
+        .values(**told),
+        execution_options={"synchronize_session": False},
+    )
     return True
 
 

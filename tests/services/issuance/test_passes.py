@@ -37,9 +37,10 @@ def register(shop, member_id, device="phone", token="aa", now=NOW) -> bool:
         return register_device(session, issued, device=device, push_token=token, now=now)
 
 
-def unregister(shop, member_id, device="phone") -> bool:
+def unregister(shop, member_id, device="phone", now=NOW) -> bool:
     with transaction(shop.engine, ALL_PROGRAMS) as session:
-        return unregister_device(session, session.get_one(IssuedPass, shop.issued(member_id).id), device=device)
+        issued = session.get_one(IssuedPass, shop.issued(member_id).id)
+        return unregister_device(session, issued, device=device, now=now)
 
 
 def change(shop, *member_ids, now=NOW, **values) -> None:
@@ -209,10 +210,10 @@ def test_gone_phones_are_forgotten_unless_they_came_back_since(shop):
     with transaction(shop.engine, ALL_PROGRAMS) as session:
         moment = NOW + 5 * SECOND
         dead = [DeadToken("aa", moment), DeadToken("bb", moment), DeadToken("nobody's", None)]
-        assert drop_dead_tokens(session, dead) == 1
+        assert drop_dead_tokens(session, dead, NOW) == 1
     assert (shop.issued(gone).live, shop.issued(back).live) == (False, True)
     with transaction(shop.engine, ALL_PROGRAMS) as session:
-        assert drop_dead_tokens(session, [DeadToken("bb", None)]) == 1
+        assert drop_dead_tokens(session, [DeadToken("bb", None)], NOW) == 1
     assert not shop.issued(back).live
 
 

@@ -60,8 +60,9 @@ def register(device: str, pass_type: str, serial: str) -> Response:
 def unregister(device: str, pass_type: str, serial: str) -> Response:
     """A phone has deleted the pass, or wants no updates: 200, also if it was not registered."""
     pass_id = _authenticated_pass_id(pass_type, serial)
-    with transaction(server().engine, ALL_PROGRAMS) as session:
-        unregister_device(session, session.get_one(IssuedPass, pass_id), device=device)
+    context = server()
+    with transaction(context.engine, ALL_PROGRAMS) as session:
+        unregister_device(session, session.get_one(IssuedPass, pass_id), device=device, now=context.clock.now())
     return Response(status=200)
 
 
