@@ -86,6 +86,11 @@ class Settings(BaseModel):
         default="", description="Issuer id of the Google Wallet console; empty: no Google."
     )
     WALLET_GOOGLE_SERVICE_ACCOUNT_FILE: FilePath | None = Field(default=None, description="Service account key (JSON).")
+    WALLET_GOOGLE_PLACES: bool = Field(
+        default=False,
+        description="1: cards in Google Wallet tell where outlets are. Only once Google has allowed it to the issuer, "
+        "or it refuses every card.",
+    )
     WALLET_GOOGLE_API_URL: str = Field(
         default="", description=f"Google Wallet's API; `{GOOGLE_API_URL}`, or the sandbox's."
     )

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from passes.content import HEX_COLOR, PassContent, PassContentError, PassField, w3c_date
+from passes.content import HEX_COLOR, PassContent, PassContentError, PassField, Place, w3c_date
 
 JsonObject = dict[str, object]
 
 TEXT_MODULES_MAX = 10  # Google shows no more
+MERCHANT_LOCATIONS_MAX = 10
 _ISSUER_ID = re.compile(r"[0-9]{1,20}")
 _SUFFIX = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _INT32_MAX = 2**31 - 1
@@ -40,6 +41,8 @@ class ProgramCard:
     hero_url: str | None = None
     homepage_url: str | None = None
     callback_url: str | None = None
+    places: tuple[Place, ...] | None = None
+    """Where all cards suggest themselves, at most ten; Google takes them only from issuers on its list."""
     country_code: str | None = None
     language: str = "en"
     translations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -83,6 +86,8 @@ def loyalty_class(card: ProgramCard, *, issuer_id: str) -> JsonObject:
         body["callbackOptions"] = {"url": _https("callback_url", card.callback_url)}
     if card.country_code is not None:
         body["countryCode"] = card.country_code
+    if card.places is not None:
+        body["merchantLocations"] = _merchant_locations("places", card.places)
     return body
 
 
@@ -126,9 +131,7 @@ def loyalty_object(
     if hero_url is not None:
         body["heroImage"] = _image("hero_url", hero_url, content.program_name, words)
     if merchant_locations:
-        body["merchantLocations"] = [
-            {"latitude": place.latitude, "longitude": place.longitude} for place in content.places[:10]
-        ]
+        body["merchantLocations"] = _merchant_locations("places", content.places)
     if notify:
         body["notifyPreference"] = "NOTIFY_ON_UPDATE"
     return body
@@ -273,6 +276,12 @@ def _card_rows() -> JsonObject:
             ]
         }
     }
+
+
+def _merchant_locations(where: str, places: Sequence[Place]) -> list[JsonObject]:
+    if len(places) > MERCHANT_LOCATIONS_MAX:
+        raise PassContentError(where, f"Google takes at most {MERCHANT_LOCATIONS_MAX} places")
+    return [{"latitude": place.latitude, "longitude": place.longitude} for place in places]
 
 
 def _image(where: str, url: str, description: str, words: _Words) -> JsonObject:

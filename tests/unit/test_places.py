@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from passes.apple.pass_json import pass_json
 from tests.unit.test_card_content import STATE, content, program
+from wallet_server.issuance.google import card_object, program_class
 from wallet_server.issuance.places import (
     OutletMap,
     OutletVisits,
@@ -168,6 +169,19 @@ def test_apple_takes_the_places_as_numbers():
     assert document["beacons"] == [
         {"proximityUUID": FAMILY, "major": 7, "minor": 0, "relevantText": "Shop 0 is close by"}
     ]
+
+
+def google_places(where: ProgramDefinition, *visits: OutletVisits) -> tuple[int, int]:
+    """How many places go to Google with the program, and how many with a card."""
+    issuer = {"issuer_id": "3388", "public_url": "https://x.example", "places": True}
+    shared = program_class(where, **issuer)["merchantLocations"]
+    state = replace(STATE, challenges=(), visits=visits)
+    return len(shared), len(card_object(where, state, page_url="https://x.example/m/1", **issuer)["merchantLocations"])
+
+
+def test_google_hears_of_places_once_either_with_the_program_or_with_the_card():
+    assert google_places(chain(10)) == (10, 0)
+    assert google_places(chain(11), been("S10", 1)) == (0, 10)
 
 
 def test_a_card_that_is_over_suggests_itself_nowhere():

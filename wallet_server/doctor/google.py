@@ -60,7 +60,7 @@ def _may_read(client: GoogleWallet, parameters: GoogleParameters, program: Progr
 def _may_write(
     client: GoogleWallet, parameters: GoogleParameters, program: ProgramDefinition, public_url: str
 ) -> Finding:
-    body = program_class(program, issuer_id=parameters.issuer_id, public_url=public_url)
+    body = program_class(program, issuer_id=parameters.issuer_id, public_url=public_url, places=parameters.places)
     try:
         client.upsert_class(body)
     except GoogleWalletError as error:
@@ -104,6 +104,12 @@ def _explained(error: GoogleWalletError, parameters: GoogleParameters) -> Findin
         )
     if error.problem is GoogleProblem.QUOTA:
         return broken(PART, f"Today's quota is used up: {said}.", "Ask again tomorrow, or ask Google for more.")
+    if "merchant locations" in text:
+        return broken(
+            PART,
+            f"Google does not let issuer {parameters.issuer_id} tell where outlets are: {said}.",
+            "Ask the support of Google Wallet for it, and set WALLET_GOOGLE_PLACES only then.",
+        )
     return broken(
         PART,
         f"Google does not accept it: {said}.",

@@ -59,6 +59,8 @@ class GoogleParameters:
     issuer_id: str
     account: ServiceAccount
     api_url: str
+    places: bool = False
+    """Google has allowed this issuer to tell where outlets are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,7 @@ def _stored_signers_of_programs(settings: Settings, now: datetime, engine: Engin
 def _stored_google(settings: Settings, engine: Engine) -> GoogleParameters | None:
     with _stored(engine) as session:
         found = stored_google_account(session, KeyVault(settings.WALLET_SECRET_KEY)) if session else None
-    return GoogleParameters(found[0], found[1], settings.google_api_url) if found else None
+    return _parameters(settings, *found) if found else None
 
 
 @contextmanager
@@ -278,4 +280,8 @@ def _google(settings: Settings) -> GoogleParameters | None:
         raise ConfigurationError(f"WALLET_GOOGLE_SERVICE_ACCOUNT_FILE: {path}: {error.strerror}") from error
     except GoogleAccountProblem as problem:
         raise ConfigurationError(f"WALLET_GOOGLE_SERVICE_ACCOUNT_FILE: {path}: {problem}") from problem
-    return GoogleParameters(settings.WALLET_GOOGLE_ISSUER_ID, account, settings.google_api_url)
+    return _parameters(settings, settings.WALLET_GOOGLE_ISSUER_ID, account)
+
+
+def _parameters(settings: Settings, issuer_id: str, account: ServiceAccount) -> GoogleParameters:
+    return GoogleParameters(issuer_id, account, settings.google_api_url, settings.WALLET_GOOGLE_PLACES)

@@ -6,18 +6,20 @@ A program is a class, a card is an object; both are written whole, and writing t
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import httpx
 
-from passes.content import PassContentError, StampCard
+from passes.content import PassContentError, Place, StampCard
 from passes.google.client import GoogleProblem, GoogleWallet, GoogleWalletError, Pace
 from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, resource_id
 from passes.google.save_link import SAVE_URL, save_jwt
 from wallet_server.issuance.content import CardLinks, CardState, pass_content, stamps
 from wallet_server.issuance.credentials import GoogleParameters
+from wallet_server.issuance.places import outlet_map
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.settings import GOOGLE_API_URL
 
@@ -53,8 +55,13 @@ def hero_name(stamped: StampCard | None) -> str:
     return "hero" if stamped is None else f"hero-{stamped.filled}-of-{stamped.total}"
 
 
-def program_class(program: ProgramDefinition, *, issuer_id: str, public_url: str) -> dict[str, Any]:
-    """What all cards of a program share, as Google's LoyaltyClass."""
+def program_class(
+    program: ProgramDefinition, *, issuer_id: str, public_url: str, places: bool = False
+) -> dict[str, Any]:
+    """What all cards of a program share, as Google's LoyaltyClass.
+
+    With ``places`` it tells where the outlets are, if all cards tell the same; the objects do otherwise.
+    """
     look = program.file.look
     language = program.default_language
     name = program.name(language)
@@ -67,22 +74,38 @@ def program_class(program: ProgramDefinition, *, issuer_id: str, public_url: str
         # Google calls back over https only, and refuses a class that names anything else.
         callback_url=f"{public_url}/google/callbacks" if public_url.startswith("https://") else None,
         country_code=program.section.country,
+        places=_shared_places(program) if places else None,
         language=language,
         translations={other: {name: program.name(other)} for other in program.languages},
     )
     return loyalty_class(card, issuer_id=issuer_id)
 
 
+def _shared_places(program: ProgramDefinition) -> tuple[Place, ...]:
+    here = outlet_map(program)
+    # None at all is said too: it takes back what a former version of the program had.
+    spots = here.positions.values() if here.shares_places else ()
+    return tuple(Place(latitude=latitude, longitude=longitude) for latitude, longitude in spots)
+
+
 def card_object(
-    program: ProgramDefinition, state: CardState, *, page_url: str, issuer_id: str, public_url: str
+    program: ProgramDefinition,
+    state: CardState,
+    *,
+    page_url: str,
+    issuer_id: str,
+    public_url: str,
+    places: bool = False,
 ) -> dict[str, Any]:
-    """One member's card, as Google's LoyaltyObject."""
+    """One member's card, as Google's LoyaltyObject; ``places`` as in :func:`program_class`."""
     hero = hero_name(stamps(program, state.challenges))
+    content = pass_content(program, state, CardLinks(page_url=page_url))
     return loyalty_object(
-        pass_content(program, state, CardLinks(page_url=page_url)),
+        replace(content, places=()) if outlet_map(program).shares_places else content,
         issuer_id=issuer_id,
         class_suffix=class_suffix(program),
         hero_url=art_url(public_url, program, hero),
+        merchant_locations=places,
     )
 
 
@@ -122,7 +145,11 @@ class GoogleCards:
         if not self._turn.acquire(timeout=TURN_TIMEOUT_S):
             raise GoogleTroubleError("other cards are on their way to Google", ours=False)
         try:
-            issuer = {"issuer_id": self._parameters.issuer_id, "public_url": self._public_url}
+            issuer: dict[str, Any] = {
+                "issuer_id": self._parameters.issuer_id,
+                "public_url": self._public_url,
+                "places": self._parameters.places,
+            }
             if self._classes.get(program.id) != program.version:
                 self._client.upsert_class(program_class(program, **issuer))
                 if len(self._classes) >= CLASSES_KNOWN_MAX:

@@ -74,10 +74,15 @@ class OutletMap:
     _nearest: dict[str, Sequence[tuple[int, str]]] = field(default_factory=dict, repr=False)
 
     @property
+    def shares_places(self) -> bool:
+        """Whether all cards name the same places, because there is room for all."""
+        return len(self.positions) <= PLACES_MAX
+
+    @property
     def needs_choice(self) -> bool:
-        """Whether a card cannot name them all."""
+        """Whether a card cannot name all places, or not all beacons."""
         beacons = sum(len(section.beacons) for section in self.outlets.values())
-        return len(self.positions) > PLACES_MAX or beacons > BEACONS_MAX
+        return not self.shares_places or beacons > BEACONS_MAX
 
     def nearest(self, code: str) -> Sequence[tuple[int, str]]:
         """The nearest other outlets with their distances in whole metres; measured once for each outlet."""

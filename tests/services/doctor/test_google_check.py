@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,14 @@ def program(sqlite_engine):
 
 def ask(parameters, program, google, public_url="https://cafe.example"):
     return check_google(parameters, program, public_url=public_url, transport=httpx.MockTransport(google))
+
+
+def test_places_that_google_does_not_take_are_explained(parameters, program):
+    said = "Issuer not allowlisted for Merchant Locations. Please contact support."
+    google = Google("POST", 400, google_error(400, "invalidResource", said))
+    finding = next(one for one in ask(replace(parameters, places=True), program, google) if one.cure)
+    assert "does not let issuer 3388000000022222222 tell where outlets are" in finding.sentence
+    assert "WALLET_GOOGLE_PLACES" in finding.cure
 
 
 def test_all_is_well(parameters, program):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from google.auth import jwt
 
-from passes.content import CardCode, PassContentError, PassField
+from passes.content import CardCode, PassContentError, PassField, Place
 from passes.google.account import GoogleAccountProblem, ServiceAccount
 from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, message, resource_id
 from passes.google.save_link import SAVE_URL, SaveLinkTooLong, save_jwt, save_link
@@ -25,6 +26,7 @@ CARD = ProgramCard(
     callback_url="https://wallet.example.com/google/callbacks",
     country_code="MK",
     translations={"mk": {"Cafe Ohrid": "Кафе Охрид"}},
+    places=(Place(latitude=41.11, longitude=20.8),),
 )
 
 
@@ -56,10 +58,14 @@ def test_a_class_is_as_google_s_discovery_document_has_it():
         "defaultValue": {"language": "en", "value": "Cafe Ohrid"},
         "translatedValues": [{"language": "mk", "value": "Кафе Охрид"}],
     }
+    assert body["merchantLocations"] == [{"latitude": 41.11, "longitude": 20.8}]
     bare = ProgramCard(
         suffix="x", organization_name="A", program_name="B", background="#000000", logo_url="https://a/b"
     )
     assert faults("LoyaltyClass", loyalty_class(bare, issuer_id=ISSUER)) == []
+    assert "merchantLocations" not in loyalty_class(bare, issuer_id=ISSUER)
+    with pytest.raises(PassContentError, match="at most 10 places"):
+        loyalty_class(replace(CARD, places=CARD.places * 11), issuer_id=ISSUER)
 
 
 def test_an_object_says_what_the_card_says():

@@ -98,6 +98,22 @@ def test_the_card_is_made_before_the_way_leads_to_googles_page(client, holder, g
     assert (issued.live, issued.pushed_version) == (True, 1)
 
 
+def test_places_go_to_the_class_that_all_cards_share(app, client, holder, google, parameters, settings):
+    app.extensions["google_cards"] = GoogleCards(
+        replace(parameters, places=True), public_url=settings.public_url, transport=httpx.MockTransport(google)
+    )
+    client.get(f"/passes/{holder.page_token}/google")
+    [loyalty_class] = [body for name, body in google.resources.items() if name.startswith("loyaltyClass/")]
+    [card] = [body for name, body in google.resources.items() if name.startswith("loyaltyObject/")]
+    assert loyalty_class["merchantLocations"] == [{"latitude": 41.11, "longitude": 20.8}]
+    assert card["merchantLocations"] == []
+
+
+def test_places_are_not_told_before_google_allows_it(client, holder, google):
+    client.get(f"/passes/{holder.page_token}/google")
+    assert not [name for name, body in google.resources.items() if "merchantLocations" in body]
+
+
 def test_the_second_way_to_the_page_asks_google_nothing(client, holder, google):
     client.get(f"/passes/{holder.page_token}/google")
     google.calls.clear()
