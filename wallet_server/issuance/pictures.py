@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from passes.artwork import NAME_CHARACTERS_MAX, SCALES, Look, icon_png, logo_png, strip_png
+from passes.artwork import NAME_CHARACTERS_MAX, SCALES, Look, icon_png, logo_png, strip_of, strip_png
 from passes.content import Colors, Picture, Scaled, StampCard
 
 
@@ -37,5 +37,5 @@ def draw_brand(name: str, colors: Colors) -> Brand:
 
 def draw_strip(name: str, colors: Colors, stamps: StampCard | None) -> Scaled:
     """The strip, with the stamps as they stand."""
-    look = look_of(name, colors)
-    return Scaled(*(Picture.of(strip_png(look, stamps, scale)) for scale in SCALES))
+    art = strip_of(look_of(name, colors), stamps)
+    return Scaled(*(Picture.of(strip_png(art, scale)) for scale in SCALES))

@@ -14,6 +14,7 @@ from passes.artwork import (
     icon_png,
     logo_png,
     pass_images,
+    strip_of,
     strip_png,
 )
 from passes.colors import contrast
@@ -40,19 +41,19 @@ def test_every_picture_has_its_size_at_every_scale():
         assert height == 50 * scale
         assert width <= 160 * scale
     assert opened(google_logo_png(LOOK)).size == GOOGLE_LOGO_PIXELS
-    assert opened(google_hero_png(LOOK)).size == GOOGLE_HERO_PIXELS
+    assert opened(google_hero_png(strip_of(LOOK))).size == GOOGLE_HERO_PIXELS
 
 
 def test_the_same_state_gives_the_same_bytes_and_another_state_others():
     stamps = StampCard(filled=3, total=5)
-    assert strip_png(LOOK, stamps, 1) == strip_png(LOOK, StampCard(filled=3, total=5), 1)
-    pictures = {strip_png(LOOK, StampCard(filled=filled, total=5), 1) for filled in range(6)}
-    assert len(pictures | {strip_png(LOOK, None, 1)}) == 7
+    assert strip_png(strip_of(LOOK, stamps), 1) == strip_png(strip_of(LOOK, StampCard(filled=3, total=5)), 1)
+    pictures = {strip_png(strip_of(LOOK, StampCard(filled=filled, total=5)), 1) for filled in range(6)}
+    assert len(pictures | {strip_png(strip_of(LOOK), 1)}) == 7
 
 
 def accent_pixels(stamps: StampCard) -> int:
     """Count the pixels in the filled stamps' rim, which is the accent colour unmixed."""
-    image = opened(strip_png(LOOK, stamps, 2)).convert("RGB")
+    image = opened(strip_png(strip_of(LOOK, stamps), 2)).convert("RGB")
     return sum(count for count, color in image.getcolors(1 << 20) if color == ACCENT)
 
 
@@ -66,7 +67,7 @@ def test_each_further_stamp_shows_more_of_the_accent(total):
 
 @pytest.mark.parametrize("total", range(1, 31))
 def test_no_stamp_touches_the_edge(total):
-    image = opened(strip_png(LOOK, StampCard(filled=total, total=total), 1)).convert("RGB")
+    image = opened(strip_png(strip_of(LOOK, StampCard(filled=total, total=total)), 1)).convert("RGB")
     width, height = image.size
     edge = {image.getpixel((x, y)) for x in range(width) for y in (0, height - 1)}
     edge |= {image.getpixel((x, y)) for y in range(height) for x in (0, width - 1)}
@@ -74,7 +75,7 @@ def test_no_stamp_touches_the_edge(total):
 
 
 def test_a_strip_begins_in_the_card_s_own_colour():
-    image = opened(strip_png(LOOK, None, 1)).convert("RGB")
+    image = opened(strip_png(strip_of(LOOK), 1)).convert("RGB")
     assert {image.getpixel((x, 0)) for x in range(0, 375, 25)} == {(31, 58, 95)}
 
 

@@ -15,7 +15,7 @@ import structlog
 from flask import Blueprint, Flask, Response, current_app, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from passes.artwork import google_hero_png, google_logo_png
+from passes.artwork import google_hero_png, google_logo_png, strip_of
 from passes.content import StampCard
 from passes.google.callbacks import (
     BODY_BYTES_MAX,
@@ -147,7 +147,7 @@ def art(slug: str, version: int, name: str) -> Response:  # noqa: ARG001 - see t
         picture = kept.get((look, "logo"), lambda: google_logo_png(look))
     else:
         stamped = _stamps(program, name)
-        picture = kept.get((look, stamped), lambda: google_hero_png(look, stamped))
+        picture = kept.get((look, stamped), lambda: google_hero_png(strip_of(look, stamped)))
     response = Response(picture, content_type="image/png")
     response.headers["Cache-Control"] = f"public, max-age={ART_SECONDS}"
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
