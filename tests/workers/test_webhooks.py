@@ -17,7 +17,7 @@ from wallet_server.outbox.models import OutboxRow
 from wallet_server.staff.models import AuditRecord
 from wallet_server.webhooks.deliveries import next_try
 from wallet_server.webhooks.models import Webhook, WebhookDelivery
-from wallet_server.webhooks.services import disable_webhook, rotate_secret
+from wallet_server.webhooks.services import DELETED_BY_STAFF, delete_webhook, disable_webhook, rotate_secret
 from workers import webhooks as webhooks_worker
 from workers.schedule import ring_forgotten_webhooks
 
@@ -193,6 +193,24 @@ def test_410_switches_it_off_at_once(desk: Desk, receiver: Receiver) -> None:
     assert desk.webhook().disabled_because == "the receiver answered 410 Gone"
     desk.happen(ANA, n=3)
     assert len(desk.messages()) == 2
+
+
+@pytest.mark.parametrize("status", [200, 410, 500])
+def test_one_that_is_deleted_while_it_answers_stays_deleted(desk: Desk, receiver: Receiver, status: int) -> None:
+    webhook_id = desk.add(receiver.url)
+
+    def delete(heard: Heard) -> int:
+        with transaction(desk.engine, desk.workshop.program.id) as session:
+            delete_webhook(session, desk.workshop.program.id, webhook_id, actor="staff:a", now=desk.clock.now())
+        return status
+
+    receiver.answer = delete
+    desk.happen(ANA)
+    desk.work()
+    desk.run_for(timedelta(minutes=5))
+    assert len(receiver.heard) == 1
+    assert (desk.states(), desk.webhook().disabled_because) == (["failed"], DELETED_BY_STAFF)
+    assert set(desk.work_states()) == {"done"}
 
 
 def test_what_was_written_while_it_was_switched_off_is_not_sent(desk: Desk, receiver: Receiver) -> None:

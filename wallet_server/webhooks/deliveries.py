@@ -261,6 +261,9 @@ def _settle_health(session: Session, sent: Mapping[Line, Sequence[Outcome]], now
 
 def _judge(session: Session, webhook_id: UUID, outcomes: Sequence[Outcome], now: datetime) -> str:
     """Keep how the webhook fares; why it is to be switched off, or nothing."""
+    locked = sa.select(col(Webhook.disabled_at)).where(col(Webhook.id) == webhook_id).with_for_update(key_share=True)
+    if session.scalar(locked) is not None:
+        return ""  # switched off, or deleted, while it was being told
     if any(outcome.status == GONE for outcome in outcomes):
         return ANSWERED_GONE
     if any(outcome.delivered for outcome in outcomes):
@@ -339,7 +342,10 @@ def ring_forgotten(session: Session, now: datetime) -> int:
 
 
 def prune(session: Session, before: datetime, *, limit: int = PRUNE_BATCH) -> int:
-    """Delete messages that were over before a moment, at most ``limit`` at once; how many were deleted."""
+    """Delete messages that were over before a moment, at most ``limit`` at once; how many were deleted.
+
+    With its last message a webhook goes that somebody has deleted.
+    """
     old = (
         sa.select(col(WebhookDelivery.id))
         .where(col(WebhookDelivery.state) != "waiting", col(WebhookDelivery.finished_at) < before)
@@ -347,6 +353,11 @@ def prune(session: Session, before: datetime, *, limit: int = PRUNE_BATCH) -> in
     )
     deleted = session.execute(
         sa.delete(WebhookDelivery).where(col(WebhookDelivery.id).in_(old)).returning(col(WebhookDelivery.id)),
+        execution_options={"synchronize_session": False},
+    )
+    told = sa.select(sa.literal(1)).where(col(WebhookDelivery.webhook_id) == col(Webhook.id)).exists()
+    session.execute(
+        sa.delete(Webhook).where(col(Webhook.deleted_at).is_not(None), ~told),
         execution_options={"synchronize_session": False},
     )
     return len(deleted.all())

@@ -29,7 +29,7 @@ def list_webhooks(session: Session, program_id: UUID) -> Sequence[Webhook]:
     """A program's webhooks, those that are switched on first, the oldest first."""
     statement = (
         select(Webhook)
-        .where(Webhook.program_id == program_id)
+        .where(Webhook.program_id == program_id, col(Webhook.deleted_at).is_(None))
         .order_by(col(Webhook.disabled_at).is_not(None), col(Webhook.id))
     )
     return session.exec(statement).all()
@@ -38,7 +38,9 @@ def list_webhooks(session: Session, program_id: UUID) -> Sequence[Webhook]:
 def find_webhook(session: Session, program_id: UUID, webhook_id: UUID) -> Webhook:
     """One webhook of the program. Raises ``NotFoundError(unknown_webhook)``."""
     found = session.exec(
-        select(Webhook).where(Webhook.id == webhook_id, Webhook.program_id == program_id)
+        select(Webhook).where(
+            Webhook.id == webhook_id, Webhook.program_id == program_id, col(Webhook.deleted_at).is_(None)
+        )
     ).one_or_none()
     if found is None:
         raise NotFoundError("unknown_webhook", "there is no such webhook in this program")

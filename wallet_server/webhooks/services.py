@@ -29,6 +29,7 @@ WEBHOOKS_MAX: Final = 20
 RETRIED_MAX: Final = 1_000
 """Failed messages that one push of the button sends again, the oldest first."""
 DISABLED_BY_STAFF: Final = "switched off by staff"
+DELETED_BY_STAFF: Final = "deleted by staff"
 _LISTENERS: Final = "webhook listeners"
 _SILENCED: Final = "webhooks silenced"
 
@@ -147,7 +148,11 @@ def create_webhook(
     Raises ``DomainError``: ``validation`` (with ``field`` and ``reason``), ``too_many_webhooks``.
     """
     target, chosen = parse_target(url, policy), _chosen(events)
-    count = session.scalar(select(sa.func.count()).select_from(Webhook).where(col(Webhook.program_id) == program_id))
+    count = session.scalar(
+        select(sa.func.count())
+        .select_from(Webhook)
+        .where(col(Webhook.program_id) == program_id, col(Webhook.deleted_at).is_(None))
+    )
     if (count or 0) >= WEBHOOKS_MAX:
         raise DomainError(
             "too_many_webhooks", f"a program has at most {WEBHOOKS_MAX} webhooks: change one of them", status=409
@@ -223,13 +228,29 @@ def disable_webhook(
     webhook = _locked(session, program_id, webhook_id)
     if webhook.disabled_at is not None:
         return webhook
+    _switch_off(session, webhook, because, now)
+    _note(session, webhook, "webhook.disabled", actor, now, because=because)
+    return webhook
+
+
+def delete_webhook(session: Session, program_id: UUID, webhook_id: UUID, *, actor: str, now: datetime) -> Webhook:
+    """Delete a webhook: it is told of nothing any more and shown to nobody; its messages stay as long as all do.
+
+    Raises ``NotFoundError(unknown_webhook)``, also where it was deleted before.
+    """
+    webhook = _locked(session, program_id, webhook_id)
+    webhook.deleted_at = now
+    _switch_off(session, webhook, DELETED_BY_STAFF, now)
+    _note(session, webhook, "webhook.deleted", actor, now)
+    return webhook
+
+
+def _switch_off(session: Session, webhook: Webhook, because: str, now: datetime) -> None:
     webhook.disabled_at, webhook.disabled_because = now, because[:300]
     session.add(webhook)
     session.flush()
-    give_up(session, webhook_id, because, now)
+    give_up(session, webhook.id, because, now)
     _forget_listeners(session)
-    _note(session, webhook, "webhook.disabled", actor, now, because=because)
-    return webhook
 
 
 def give_up(session: Session, webhook_id: UUID, because: str, now: datetime) -> None:
@@ -328,7 +349,7 @@ def _chosen(events: Collection[str]) -> list[str]:
 def _locked(session: Session, program_id: UUID, webhook_id: UUID) -> Webhook:
     webhook = session.exec(
         select(Webhook)
-        .where(Webhook.id == webhook_id, Webhook.program_id == program_id)
+        .where(Webhook.id == webhook_id, Webhook.program_id == program_id, col(Webhook.deleted_at).is_(None))
         # Not against those who write messages to it (their key only has to stay), but against each other.
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)

@@ -17,10 +17,12 @@ from wallet_server.staff.models import AuditRecord
 from wallet_server.webhooks import deliveries as worker
 from wallet_server.webhooks.events import EVENTS, Event
 from wallet_server.webhooks.models import Webhook
+from wallet_server.webhooks.queries import find_webhook, list_webhooks
 from wallet_server.webhooks.services import (
     WEBHOOKS_MAX,
     change_webhook,
     create_webhook,
+    delete_webhook,
     disable_webhook,
     emit,
     enable_webhook,
@@ -105,6 +107,7 @@ def test_each_change_is_written_down_once_and_without_secrets(session, program, 
     [
         lambda session, program_id, webhook_id: rotate_secret(session, program_id, webhook_id, actor=OWNER, now=NOW),
         lambda session, program_id, webhook_id: enable_webhook(session, program_id, webhook_id, actor=OWNER, now=NOW),
+        lambda session, program_id, webhook_id: delete_webhook(session, program_id, webhook_id, actor=OWNER, now=NOW),
         lambda session, program_id, webhook_id: retry_failed(session, program_id, webhook_id, actor=OWNER, now=NOW),
         lambda session, program_id, webhook_id: send_test(session, program_id, webhook_id, now=NOW),
         lambda session, program_id, webhook_id: disable_webhook(
@@ -179,6 +182,34 @@ def test_what_is_over_is_deleted_after_a_while_and_what_waits_never(session, pro
     assert worker.prune(session, NOW) == 0
     assert worker.prune(session, NOW + timedelta(seconds=1)) == 1
     assert [row.state for row in deliveries(session)] == ["waiting"]
+
+
+def test_a_deleted_webhook_is_gone_for_everybody_and_its_row_with_its_last_message(
+    session, program, add_webhook
+) -> None:
+    for _ in range(WEBHOOKS_MAX - 1):
+        add_webhook()
+    webhook_id = add_webhook().id
+    emit(session, program.id, [Event("tier.changed", ANA, {})], NOW)
+    delete_webhook(session, program.id, webhook_id, actor=OWNER, now=NOW)
+    assert [row.state for row in deliveries(session, webhook_id=webhook_id)] == ["failed"]
+    for act in (enable_webhook, rotate_secret, retry_failed, delete_webhook):
+        with pytest.raises(DomainError) as refused:
+            act(session, program.id, webhook_id, actor=OWNER, now=NOW)
+        assert refused.value.code == "unknown_webhook"
+    with pytest.raises(DomainError):
+        find_webhook(session, program.id, webhook_id)
+    assert webhook_id not in {one.id for one in list_webhooks(session, program.id)}
+    add_webhook()  # there is room for another
+    emit(session, program.id, [Event("tier.changed", ANA, {})], NOW)
+    assert len(deliveries(session, webhook_id=webhook_id)) == 1
+    assert audited(session)[-2:] == ["webhook.deleted", "webhook.created"]
+    worker.prune(session, NOW)
+    assert session.get(Webhook, webhook_id) is not None, "its log is kept as long as all logs"
+    worker.prune(session, NOW + timedelta(seconds=1))
+    session.expire_all()
+    assert session.get(Webhook, webhook_id) is None
+    assert len(list_webhooks(session, program.id)) == WEBHOOKS_MAX
 
 
 def test_messages_whose_work_was_given_up_are_rung_again_once(session, program, add_webhook) -> None:

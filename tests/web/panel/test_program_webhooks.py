@@ -271,6 +271,24 @@ def test_off_and_on(owner: FlaskClient, server: ServerContext, cast: Cast, clock
     assert audited(server) == ["webhook.created", "webhook.disabled", "webhook.enabled"]
 
 
+def test_a_webhook_is_deleted_once_it_is_meant(
+    owner: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock, hook: UUID
+) -> None:
+    page = f"{HOOKS}/{hook}"
+    happen(server, cast, clock, "tier.changed")
+    refused = submit(owner, f"{page}/delete", {}, page=page)
+    assert refused.status_code == 422
+    assert "Tick the box to delete the webhook." in text_of(refused)
+    assert audited(server) == ["webhook.created"]
+    done = submit(owner, f"{page}/delete", {"confirmed": "yes"}, page=page, follow_redirects=True)
+    assert "The webhook has been deleted." in text_of(done)
+    assert URL not in text_of(done)
+    assert owner.get(page).status_code == 404
+    assert [row.state for row in messages(server)] == ["failed"]
+    assert audited(server) == ["webhook.created", "webhook.deleted"]
+    assert submit(owner, f"{page}/delete", {"confirmed": "yes"}, page=NEW).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("because", "sentence"),
     [(NEVER_ANSWERED, "nothing but failures came back"), (ANSWERED_GONE, "gone for good (410)")],
@@ -304,7 +322,7 @@ def test_another_programs_webhook_does_not_exist(
         page = f"{HOOKS}/{webhook_id}"
         for url in (page, f"{page}/edit"):
             assert owner.get(url).status_code == 404
-        for action in ("edit", "secret", "rotate", "disable", "enable", "test", "retry"):
+        for action in ("edit", "secret", "rotate", "disable", "enable", "test", "retry", "delete"):
             done = submit(owner, f"{page}/{action}", {"confirmed": "yes", "url": URL, "which": "all"}, page=NEW)
             assert done.status_code == 404, action
     assert owner.get(f"{HOOKS}/nonsense").status_code == 404
@@ -317,6 +335,8 @@ def test_only_owners_see_webhooks(sign_in: SignIn, cast: Cast, hook: UUID, perso
     client = sign_in(person)
     for url in (HOOKS, NEW, f"{HOOKS}/{hook}", f"{HOOKS}/{hook}/edit"):
         assert client.get(url).status_code == 403
+    deleted = submit(client, f"{HOOKS}/{hook}/delete", {"confirmed": "yes"}, page="/panel/account")
+    assert deleted.status_code == 403
 
 
 @pytest.mark.parametrize("language", ["ru", "mk"])

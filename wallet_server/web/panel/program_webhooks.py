@@ -32,6 +32,7 @@ from wallet_server.webhooks.services import (
     WEBHOOKS_MAX,
     change_webhook,
     create_webhook,
+    delete_webhook,
     disable_webhook,
     enable_webhook,
     note_secret_shown,
@@ -212,6 +213,17 @@ def program_webhooks_enable(desk: Desk, webhook_id: UUID) -> Response:
     _act(desk, webhook_id, enable_webhook)
     flash(reader().gettext("The webhook is on. It is told of what happens from now on."), "success")
     return see_other(_address(desk, webhook_id))
+
+
+@blueprint.post("/programs/<slug>/program/webhooks/<uuid:webhook_id>/delete")
+@allowed("owner")
+def program_webhooks_delete(desk: Desk, webhook_id: UUID) -> Response:
+    if request.form.get("confirmed") != "yes":
+        error = reader().gettext("Tick the box to delete the webhook.")
+        return _webhook_page(desk, webhook_id, error=error, http_status=422)
+    _act(desk, webhook_id, delete_webhook)
+    flash(reader().gettext("The webhook has been deleted."), "success")
+    return see_other(url_for("panel.program_webhooks", slug=desk.program.slug))
 
 
 @blueprint.post("/programs/<slug>/program/webhooks/<uuid:webhook_id>/test")
