@@ -129,7 +129,7 @@ def test_an_alarm_says_both_shares_where_they_are_known() -> None:
     ],
 )
 def test_many_refusals_are_an_alarm(passes: dict[str, int], was_on: bool, is_on: bool) -> None:
-    assert judge_refusals(passes, was_on=was_on) is is_on
+    assert judge_refusals({PassState(name): number for name, number in passes.items()}, was_on=was_on) is is_on
 
 
 def test_only_hours_count_that_every_phone_has_had_time_for() -> None:

@@ -180,7 +180,7 @@ def judge_fetching(recent: Asked, usual: Asked, *, was_on: bool) -> Judgement:
     return Judgement(fallen, share, known_usual)
 
 
-def judge_refusals(passes: Mapping[str, int], *, was_on: bool) -> bool:
+def judge_refusals(passes: Mapping[PassState, int], *, was_on: bool) -> bool:
     """Whether so many passes are refused that it is no single phone's fault; ``passes`` by state."""
     failed = passes.get(PassState.FAILED, 0)
     held = sum(passes.get(state, 0) for state in HELD)

@@ -60,10 +60,26 @@ def changes_of_live_passes_are_on_their_way(session: Session) -> list[Violation]
     return violations(session, "P6", PASS.c.program_id, statement)
 
 
+def waits_have_their_reason(session: Session) -> list[Violation]:
+    """P7: a pass is behind only while it is held and not shown at its newest, and owes a fetch only of a push."""
+    shown = sa.case((PASS.c.wallet == "apple", PASS.c.fetched_version), else_=PASS.c.pushed_version)
+    behind = sa.and_(PASS.c.behind_since.is_not(None), sa.or_(~PASS.c.live, shown >= PASS.c.version))
+    current = sa.and_(PASS.c.live, PASS.c.behind_since.is_(None), shown < PASS.c.version)
+    owes = sa.and_(
+        PASS.c.unfetched_since.is_not(None),
+        sa.or_(~PASS.c.live, PASS.c.wallet != "apple", PASS.c.fetched_version >= PASS.c.pushed_version),
+    )
+    statement = sa.select(
+        PASS.c.id, PASS.c.version, PASS.c.pushed_version, PASS.c.fetched_version, PASS.c.behind_since
+    ).where(sa.or_(behind, current, owes))
+    return violations(session, "P7", PASS.c.program_id, statement)
+
+
 CHECKS: Final[Sequence[Check]] = (
     live_passes_are_on_phones,
     phones_hold_passes,
     tags_were_given_out,
     nobody_has_a_version_of_the_future,
     changes_of_live_passes_are_on_their_way,
+    waits_have_their_reason,
 )
