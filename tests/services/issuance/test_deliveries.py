@@ -22,6 +22,7 @@ from wallet_server.issuance.delivery import LAG_BOUNDS_S
 from wallet_server.issuance.models import DeliveryHour, DeliveryMark
 from wallet_server.issuance.services import DeadToken, drop_dead_tokens, google_event, google_object_made
 
+
 def at(seconds: float):
     return NOW + timedelta(seconds=seconds)
 

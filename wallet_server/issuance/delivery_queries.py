@@ -1,0 +1,298 @@
+"""Reading the truth about passes: how many are in which state, how late updates came, and one card's own story."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlmodel import Session, col
+
+from wallet_server.issuance.delivery import (
+    LAG_BOUNDS_S,
+    PROMPT_S,
+    STALE_AFTER,
+    Asked,
+    Lags,
+    PassState,
+    Step,
+    state_of,
+    watched_hours,
+)
+from wallet_server.issuance.models import DeliveryHour, DeliveryWatch, Device, IssuedPass, Registration
+from wallet_server.members.models import Member
+from wallet_server.programs.definition import ProgramDefinition
+
+DAYS_SHOWN: Final = 30
+PASSES_MAX: Final = 100
+"""Passes on one page of a list."""
+PHONES_MAX: Final = 20
+"""Phones of one card that its story names."""
+
+
+def state_sql(now: datetime, stale_after: timedelta = STALE_AFTER) -> sa.ColumnElement[str]:
+    """:func:`wallet_server.issuance.delivery.state_of`, said to the database."""
+    issued = IssuedPass
+    shown = sa.case((col(issued.wallet) == "apple", col(issued.fetched_version)), else_=col(issued.pushed_version))
+    return sa.case(
+        (col(issued.voided_at).is_not(None), PassState.VOIDED.value),
+        (col(issued.removed_at).is_not(None), PassState.REMOVED.value),
+        (sa.not_(col(issued.live)), PassState.NEW.value),
+        (shown >= col(issued.version), PassState.CURRENT.value),
+        (col(issued.push_error).is_not(None), PassState.FAILED.value),
+        (col(issued.unfetched_since) < now - stale_after, PassState.STALE.value),
+        (col(issued.pushed_version) < col(issued.version), PassState.QUEUED.value),
+        else_=PassState.ACCEPTED.value,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why updates are not taken, and of how many passes."""
+
+    wallet: str
+    reason: str
+    passes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """All passes of a program now: number by wallet and state; and what refuses updates."""
+
+    passes: Mapping[str, Mapping[PassState, int]]
+    refusals: Sequence[Refusal]
+
+    def of(self, wallet: str, *states: PassState) -> int:
+        """How many passes of this wallet are in one of these states."""
+        mine = self.passes.get(wallet, {})
+        return sum(mine.get(state, 0) for state in states)
+
+
+def stock(session: Session, now: datetime, stale_after: timedelta = STALE_AFTER) -> dict[UUID, Stock]:
+    """The passes of each program in the session's scope; one walk over all of them."""
+    state = state_sql(now, stale_after).label("state")
+    error = sa.case((state == PassState.FAILED.value, col(IssuedPass.push_error))).label("error")
+    rows = session.execute(
+        sa.select(col(IssuedPass.program_id), col(IssuedPass.wallet), state, error, sa.func.count())
+        .group_by(col(IssuedPass.program_id), col(IssuedPass.wallet), state, error)
+        .order_by(sa.func.count().desc())
+    )
+    passes: dict[UUID, dict[str, dict[PassState, int]]] = {}
+    refusals: dict[UUID, list[Refusal]] = {}
+    for program_id, wallet, name, reason, number in rows:
+        mine = passes.setdefault(program_id, {}).setdefault(wallet, {})
+        mine[PassState(name)] = mine.get(PassState(name), 0) + number
+        if reason is not None:
+            refusals.setdefault(program_id, []).append(Refusal(wallet, reason, number))
+    return {program_id: Stock(found, refusals.get(program_id, ())) for program_id, found in passes.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Phones:
+    """``phones`` are known to us, with ``cards`` on them together; Google tells of no phones."""
+
+    phones: int
+    cards: int
+
+
+def phones(session: Session, program: ProgramDefinition) -> Phones:
+    """The iPhones and watches that are registered for cards of the program."""
+    row = session.execute(
+        sa.select(sa.func.count(col(Registration.device_id).distinct()), sa.func.count()).where(
+            col(Registration.program_id) == program.id
+        )
+    ).one()
+    return Phones(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """Updates whose change was made in some time: how many were taken, how many fetched, and how late."""
+
+    accepted: Lags
+    fetched: Lags
+
+    @property
+    def share(self) -> float | None:
+        """Of those that phones were asked for, the part that was fetched; none where nobody was asked."""
+        return min(1.0, self.fetched.count / self.accepted.count) if self.accepted.count else None
+
+
+Steps = dict[tuple[str, Step], dict[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day of the program's time zone, and its updates by wallet."""
+
+    day: date
+    updates: Mapping[str, Updates]
+
+
+def updates_by_day(session: Session, program: ProgramDefinition, now: datetime, days: int = DAYS_SHOWN) -> list[Day]:
+    """Today and the days before it, newest first, each there even if nothing happened."""
+    zone = ZoneInfo(program.time_zone)
+    today = now.astimezone(zone).date()
+    oldest = datetime.combine(today - timedelta(days=days - 1), datetime.min.time(), tzinfo=zone)
+    hour = DeliveryHour
+    rows = session.execute(
+        sa.select(col(hour.hour), col(hour.wallet), col(hour.step), col(hour.lag_bucket), col(hour.updates)).where(
+            col(hour.program_id) == program.id, col(hour.hour) >= oldest
+        )
+    )
+    found: dict[date, Steps] = {}
+    for row in rows:
+        buckets = found.setdefault(row.hour.astimezone(zone).date(), {}).setdefault((row.wallet, row.step), {})
+        buckets[row.lag_bucket] = buckets.get(row.lag_bucket, 0) + row.updates
+    return [Day(day, _by_wallet(found.get(day, {}))) for day in (today - timedelta(days=back) for back in range(days))]
+
+
+def _by_wallet(steps: Steps) -> dict[str, Updates]:
+    return {
+        wallet: Updates(Lags(steps.get((wallet, "accepted"), {})), Lags(steps.get((wallet, "fetched"), {})))
+        for wallet in ("apple", "google")
+    }
+
+
+def together(days: Sequence[Day], wallet: str) -> Updates:
+    """The updates of several days as one."""
+
+    def added(parts: Sequence[Lags]) -> Lags:
+        buckets: dict[int, int] = {}
+        for part in parts:
+            for bucket, updates in part.buckets.items():
+                buckets[bucket] = buckets.get(bucket, 0) + updates
+        return Lags(buckets)
+
+    mine = [day.updates[wallet] for day in days]
+    return Updates(added([one.accepted for one in mine]), added([one.fetched for one in mine]))
+
+
+@dataclass(frozen=True, slots=True)
+class PassLine:
+    """One pass of a list, and whose it is."""
+
+    issued: IssuedPass
+    member: Member
+
+
+def passes_in_state(
+    session: Session,
+    program: ProgramDefinition,
+    state: PassState,
+    wallet: str,
+    now: datetime,
+    *,
+    stale_after: timedelta = STALE_AFTER,
+    after: UUID | None = None,
+    limit: int = 50,
+) -> list[PassLine]:
+    """Passes in one state, in the order of their ids, at most :data:`PASSES_MAX`; ``after`` continues a list.
+
+    Stale ones are found by the index of those that owe a fetch, so that they are read alone.
+    """
+    statement = (
+        sa.select(IssuedPass, Member)
+        .join(Member, col(Member.id) == col(IssuedPass.member_id))
+        .where(
+            col(IssuedPass.program_id) == program.id,
+            col(IssuedPass.wallet) == wallet,
+            state_sql(now, stale_after) == state.value,
+        )
+        .order_by(col(IssuedPass.id))
+        .limit(min(limit, PASSES_MAX))
+    )
+    if state in (PassState.STALE, PassState.ACCEPTED):
+        statement = statement.where(col(IssuedPass.unfetched_since).is_not(None))
+    if after is not None:
+        statement = statement.where(col(IssuedPass.id) > after)
+    return [PassLine(issued, member) for issued, member in session.execute(statement)]
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One thing that became of a pass; ``what`` is a word that the panel has a sentence for."""
+
+    at: datetime
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PassStory:
+    """A pass's own truth: its state, the phones that hold it, and what happened, newest first."""
+
+    issued: IssuedPass
+    state: PassState
+    phones: int
+    happenings: Sequence[Happening]
+
+
+def stories(session: Session, member_id: UUID, now: datetime) -> list[PassStory]:
+    """The stories of a member's passes, Apple's first. Google's passes that were never made are left out."""
+    passes = session.scalars(
+        sa.select(IssuedPass)
+        .where(col(IssuedPass.member_id) == member_id)
+        .order_by(col(IssuedPass.wallet), col(IssuedPass.id))
+        .limit(PHONES_MAX)
+    ).all()
+    ties = session.execute(
+        sa.select(col(Registration.pass_id), col(Registration.registered_at))
+        .join(Device, col(Device.id) == col(Registration.device_id))
+        .where(col(Registration.pass_id).in_([issued.id for issued in passes]))
+        .order_by(col(Registration.registered_at).desc())
+        .limit(PHONES_MAX)
+    ).all()
+    told = []
+    for issued in passes:
+        registered = [row.registered_at for row in ties if row.pass_id == issued.id]
+        told.append(PassStory(issued, state_of(issued, now), len(registered), _happenings(issued, registered)))
+    return told
+
+
+def _happenings(issued: IssuedPass, registered: Sequence[datetime]) -> list[Happening]:
+    apple = issued.wallet == "apple"
+    moments: list[tuple[datetime | None, str, str]] = [
+        (issued.created_at, "given_out", ""),
+        (issued.installed_at, "installed", ""),
+        (issued.changed_at if issued.version > 1 else None, "changed", ""),
+        (issued.behind_since if issued.behind_since != issued.changed_at else None, "behind", ""),
+        (issued.pushed_at, "accepted", ""),
+        # Google's save is kept in the same place, and "installed" and "removed" tell of it already.
+        (issued.fetched_at if apple else None, "fetched", ""),
+        (issued.removed_at, f"removed_{issued.removed_why}", ""),
+        (issued.voided_at, "voided", ""),
+        *((moment, "registered", "") for moment in registered if moment != issued.installed_at),
+    ]
+    if issued.push_error is not None and issued.behind_since is not None:
+        moments.append((issued.behind_since, "refused", issued.push_error))
+    found = [Happening(at, what, detail) for at, what, detail in moments if at is not None]
+    return sorted(found, key=lambda happening: happening.at, reverse=True)
+
+
+def asked(session: Session, program_id: UUID, hours: Sequence[datetime]) -> Asked:
+    """Of the updates of these hours: how many iPhones were asked for, and how many came within an hour."""
+    hour = DeliveryHour
+    prompt = sa.and_(col(hour.step) == "fetched", col(hour.lag_bucket) <= LAG_BOUNDS_S.index(PROMPT_S))
+    row = session.execute(
+        sa.select(
+            sa.func.sum(sa.case((col(hour.step) == "accepted", col(hour.updates)), else_=0)),
+            sa.func.sum(sa.case((prompt, col(hour.updates)), else_=0)),
+        ).where(col(hour.program_id) == program_id, col(hour.wallet) == "apple", col(hour.hour).in_(hours))
+    ).one()
+    return Asked(int(row[0] or 0), int(row[1] or 0))
+
+
+def recent_and_usual(session: Session, program_id: UUID, now: datetime) -> tuple[Asked, Asked]:
+    """What the alarm compares: the last whole hours, and the same ones of the weeks before."""
+    recent, usual = watched_hours(now)
+    return asked(session, program_id, recent), asked(session, program_id, usual)
+
+
+def watch_of(session: Session, program_id: UUID) -> DeliveryWatch | None:
+    """What the last look at the program's passes found; none before the first."""
+    return session.get(DeliveryWatch, program_id)
