@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,7 +95,13 @@ class Settings(BaseModel):
     WALLET_GOOGLE_API_URL: str = Field(
         default="", description=f"Google Wallet's API; `{GOOGLE_API_URL}`, or the sandbox's."
     )
-    WALLET_SMTP_URL: str = Field(default="", description="Mail server, `smtp://user:password@host:587`; or none.")
+    WALLET_SMTP_URL: str = Field(
+        default="",
+        description="Mail server, `smtp://user:password@host:587`; or none. TLS is demanded of any but this machine's; "
+        "`smtps://` begins with it, and `smtp://host:25?tls=none` does without (and without a password).",
+        repr=False,
+    )
+    WALLET_MAIL_FROM: str = Field(default="", description="Our own e-mail address in the mails, `cards@example.com`.")
     WALLET_SANDBOX: bool = Field(
         default=False,
         description="1: simulated phones, stand-ins of Apple's and Google's servers, and a clock that can be moved.",
@@ -130,6 +137,29 @@ class Settings(BaseModel):
             raise ValueError("must begin with redis://, rediss:// or unix://")
         return value
 
+    @field_validator("WALLET_SMTP_URL")
+    @classmethod
+    def _check_smtp_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (
+            parts.scheme not in ("smtp", "smtps")
+            or not parts.hostname
+            or parts.path not in ("", "/")
+            or parts.port == 0  # a port that is no number raises by itself
+            or parts.query not in ("", "tls=none")
+        ):
+            raise ValueError("must look like smtp://user:password@host:587 or smtps://host")
+        if parts.query == "tls=none" and (parts.username or parts.scheme == "smtps"):
+            raise ValueError("may name tls=none only as smtp:// and without user and password")
+        return value
+
+    @field_validator("WALLET_MAIL_FROM")
+    @classmethod
+    def _check_mail_from(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", value):
+            raise ValueError("must be an e-mail address alone, such as cards@example.com")
+        return value
+
     @field_validator("WALLET_SECRET_KEY")
     @classmethod
     def _check_secret_key(cls, value: str) -> str:
@@ -161,6 +191,8 @@ class Settings(BaseModel):
         google = (self.WALLET_GOOGLE_ISSUER_ID, self.WALLET_GOOGLE_SERVICE_ACCOUNT_FILE)
         if any(google) and not all(google):
             raise ValueError("WALLET_GOOGLE_ISSUER_ID and WALLET_GOOGLE_SERVICE_ACCOUNT_FILE go together")
+        if bool(self.WALLET_SMTP_URL) != bool(self.WALLET_MAIL_FROM):
+            raise ValueError("WALLET_SMTP_URL and WALLET_MAIL_FROM go together")
         for name in (*apple, "WALLET_APNS_CA_FILE", "WALLET_APNS_KEY_FILE", "WALLET_GOOGLE_SERVICE_ACCOUNT_FILE"):
             path: Path | None = getattr(self, name)
             if path and not os.access(path, os.R_OK):

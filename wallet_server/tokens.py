@@ -51,6 +51,10 @@ class TokenMint:
         return self._key("member-page")
 
     @cached_property
+    def _recovery_key(self) -> bytes:
+        return self._key("recovery-link")
+
+    @cached_property
     def _webhook_key(self) -> bytes:
         return self._key("webhook-secret")
 
@@ -83,6 +87,22 @@ class TokenMint:
     def is_page_token(self, token: str, member_id: UUID, generation: int = 0) -> bool:
         """Compare in constant time."""
         return hmac.compare_digest(token.encode(), self.page_token(member_id, generation).encode())
+
+    def recovery_token(self, recovery_id: UUID) -> str:
+        """The secret part of the link in a mail: the id and 128 bits of proof; the row says if it is good."""
+        return _b64(recovery_id.bytes + hmac.digest(self._recovery_key, recovery_id.bytes, "sha256")[:16])
+
+    def recovery_of_token(self, token: str) -> UUID | None:
+        """The recovery that a link proves; ``None`` for one that is not of our making."""
+        try:
+            raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        except ValueError:
+            return None
+        if len(raw) != 32:
+            return None
+        recovery_id = UUID(bytes=raw[:16])
+        right = self.recovery_token(recovery_id)
+        return recovery_id if hmac.compare_digest(token.encode(), right.encode()) else None
 
     def webhook_secret(self, webhook_id: UUID, generation: int = 0) -> str:
         """What a webhook's messages are signed with, as Standard Webhooks writes it: 256 bits in base64."""

@@ -21,14 +21,16 @@ from sqlmodel import Session
 from wallet_server.campaigns.services import BATCH_DUE, send_batch
 from wallet_server.db import ALL_PROGRAMS, is_locked, transaction
 from wallet_server.issuance.services import PASS_CHANGED, REFRESH_PRIORITY, passes_changed, refresh_passes
+from wallet_server.mail.services import MAIL_DUE
 from wallet_server.outbox import services as outbox
 from wallet_server.outbox.services import Leased
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 from wallet_server.programs.services import PROGRAM_PUBLISHED, TIERS_CHANGED
+from wallet_server.recovery.services import RECOVERY_REQUESTED, look_up
 from wallet_server.tiers.services import review_table
 from wallet_server.webhooks.services import WEBHOOK_DUE
-from workers import push, webhooks
+from workers import mail, push, webhooks
 from workers.outcome import Settled
 from workers.runtime import Runtime
 
@@ -61,6 +63,10 @@ def _refresh_passes(session: Session, program: ProgramDefinition, payload: Mappi
         outbox.add(session, topic=PROGRAM_PUBLISHED, queue="bulk", program_id=program.id, payload=rest, now=now)
 
 
+def _look_up(session: Session, program: ProgramDefinition, payload: Mapping[str, Any], now: datetime) -> None:
+    look_up(session, program, UUID(payload["recovery_id"]), now)
+
+
 def _review_tiers(session: Session, program: ProgramDefinition, payload: Mapping[str, Any], now: datetime) -> None:
     reviewed = review_table(session, program, UUID(payload["after"]) if payload["after"] else None, now)
     for member_ids in reviewed.changed.values():
@@ -76,6 +82,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     PROGRAM_PUBLISHED: Handler(inside=_refresh_passes),
     TIERS_CHANGED: Handler(inside=_review_tiers),
     WEBHOOK_DUE: Handler(outside=webhooks.webhook_due),
+    RECOVERY_REQUESTED: Handler(inside=_look_up),
+    MAIL_DUE: Handler(outside=mail.mail_due),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -17,6 +17,9 @@ from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.content import CardState
 from wallet_server.issuance.google import GoogleCards
 from wallet_server.issuance.pace import SharedPace
+from wallet_server.mail.letters import Letter
+from wallet_server.mail.sender import MailSender, MailServer
+from wallet_server.mail.sender import Outcome as MailOutcome
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.webhooks.address import address_policy
 from wallet_server.webhooks.deliveries import Line, Outcome
@@ -53,6 +56,13 @@ class Webhooks(Protocol):
         """Close the connections."""
 
 
+class MailLine(Protocol):
+    """The mail server, seen from here: :class:`wallet_server.mail.sender.MailSender`."""
+
+    def send(self, letter: Letter, hand_over: Callable[[], bool]) -> MailOutcome:
+        """Hand in one mail; ``hand_over`` is asked right before the end of its text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """One worker process. ``chance`` spreads retries; it decides nothing else."""
@@ -61,6 +71,7 @@ class Runtime:
     pusher: Pusher
     google: Google | None
     webhooks: Webhooks
+    mail: MailLine | None = None
     chance: random.Random = field(default_factory=random.Random)
     program_pushers: Mapping[UUID, Pusher] = field(default_factory=dict)
     """Lines of programs with a pass type of their own: certificate and topic are another's there."""
@@ -92,6 +103,7 @@ def make_runtime(context: ServerContext) -> Runtime:
         pusher=pusher,
         google=google,
         webhooks=make_webhooks(context),
+        mail=make_mail(context),
         program_pushers=of_programs,
     )
 
@@ -132,3 +144,9 @@ def make_webhooks(context: ServerContext) -> WebhookSender:
         clock=context.clock,
         machine_clock=context.machine_clock,
     )
+
+
+def make_mail(context: ServerContext) -> MailSender | None:
+    """The line to the mail server; nothing is opened yet. ``None`` where none is set."""
+    server = MailServer.of(context.settings)
+    return MailSender(server, name=context.settings.WALLET_MAIL_FROM.rpartition("@")[2]) if server else None

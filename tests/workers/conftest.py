@@ -23,11 +23,35 @@ from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.google import GoogleTroubleError
 from wallet_server.issuance.models import Device, IssuedPass
 from wallet_server.issuance.services import google_object_made, passes_changed, record_fetch, register_device
+from wallet_server.mail.letters import Letter
+from wallet_server.mail.sender import Outcome, Verdict
 from wallet_server.members.services import Enrol, enrol
 from wallet_server.outbox.models import OutboxRow
 from wallet_server.settings import Settings
 from workers.jobs import work
 from workers.runtime import Runtime, make_webhooks
+
+
+@dataclass
+class RecordedMails:
+    """A mail server as a list; ``answers`` are what it says to the next mails instead of taking them."""
+
+    engine: Engine
+    letters: list[Letter] = field(default_factory=list)
+    answers: list[Outcome | BaseException] = field(default_factory=list)
+    noted: list[bool] = field(default_factory=list)
+
+    def send(self, letter: Letter, hand_over: Callable[[], bool]) -> Outcome:
+        assert self.engine.pool.checkedout() == 0, "a transaction is open during a network call"
+        self.noted.append(hand_over())
+        if not self.noted[-1]:
+            return Outcome(Verdict.WITHHELD)
+        answer = self.answers.pop(0) if self.answers else Outcome(Verdict.SENT, "250 taken")
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer.verdict in (Verdict.SENT, Verdict.UNSURE):
+            self.letters.append(letter)
+        return answer
 
 
 class StoppedClock:
@@ -102,6 +126,7 @@ class Workshop:
     pushes: RecordedPushes
     cards: RecordedCards
     program: Any
+    mails: RecordedMails
     members: int = 0
 
     @property
@@ -170,14 +195,23 @@ def workshop(engine: Engine, settings: Settings, clock: StoppedClock) -> Iterato
 
 
 def make_workshop(context: ServerContext, clock: Any) -> Workshop:
-    context = replace(context, clock=clock)
+    settings = context.settings.model_copy(
+        update={"WALLET_SMTP_URL": "smtp://127.0.0.1", "WALLET_MAIL_FROM": "cards@cafe.example"}
+    )
+    context = replace(context, clock=clock, settings=settings)
     pushes, cards = RecordedPushes(context.engine), RecordedCards(context.engine)
+    mails = RecordedMails(context.engine)
     runtime = Runtime(
-        context=context, pusher=pushes, google=cards, webhooks=make_webhooks(context), chance=random.Random(1)
+        context=context,
+        pusher=pushes,
+        google=cards,
+        webhooks=make_webhooks(context),
+        mail=mails,
+        chance=random.Random(1),
     )
     with transaction(context.engine, ALL_PROGRAMS) as session:
         program = publish(session, NOW)
-    return Workshop(context, runtime, clock, pushes, cards, program)
+    return Workshop(context, runtime, clock, pushes, cards, program, mails)
 
 
 @pytest.fixture

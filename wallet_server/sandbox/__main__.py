@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m wallet_server.sandbox", description=__doc__)
     parser.add_argument("--data", type=Path, help="data folder, prepared by `wallet-server up`")
     parser.add_argument("--public-url", help="address of the web server, as the phones call it")
-    for name in ("apns", "google", "control"):
+    for name in ("apns", "google", "control", "smtp"):
         parser.add_argument(f"--{name}-port", type=int, help="as prepared, if not given")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)

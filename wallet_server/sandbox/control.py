@@ -21,6 +21,7 @@ from wallet_server.faces.google import google_face_of
 from wallet_server.sandbox.apns import Behaviour, PushService
 from wallet_server.sandbox.google import GoogleBehaviour, GoogleWallet, is_save_link
 from wallet_server.sandbox.http2 import Http2Server
+from wallet_server.sandbox.mail import MailBehaviour, MailBox, MailStandIn
 from wallet_server.sandbox.phones import Phones
 from wallet_server.sandbox.store import InstalledPass, Phone, Store
 from wallet_server.sandbox.wire import Request, Response, json_response
@@ -28,6 +29,7 @@ from wallet_server.sandbox.wire import Request, Response, json_response
 PAGE_MAX: Final = 500
 NAME_CHARACTERS_MAX: Final = 60
 EVENTS_SHOWN: Final = 60
+MAIL_ID_DIGITS_MAX: Final = 18
 
 
 class Control:
@@ -41,6 +43,8 @@ class Control:
         apns: Http2Server,
         google: GoogleWallet,
         *,
+        mail: MailStandIn,
+        mail_box: MailBox,
         secret: str,
         now: Callable[[], datetime],
     ) -> None:
@@ -49,6 +53,8 @@ class Control:
         self._push = push
         self._apns = apns
         self._google = google
+        self._mail = mail
+        self._mail_box = mail_box
         self._secret = secret
         self._now = now
 
@@ -66,6 +72,10 @@ class Control:
                 return json_response(self._list(request.query))
             case ("POST", ("phones",)):
                 return json_response(await self._add(request.json()), 201)
+            case ("GET", ("mails",)):
+                return json_response(self._mails(request.query))
+            case ("GET", ("mails", mail_id)):
+                return json_response(self._read_mail(mail_id))
             case ("GET", ("stand-ins",)):
                 return json_response(self._stand_ins())
             case ("PATCH", ("stand-ins",)):
@@ -106,14 +116,24 @@ class Control:
                 raise NotFoundError("not_found", "there is no such call")
         return json_response(self._detail(phone_id))
 
+    def _mails(self, query: dict[str, str]) -> dict[str, Any]:
+        mails = self._mail_box.list(_limit(query))
+        return {"mails": mails, "count": self._mail_box.count(), "now": self._now().isoformat()}
+
+    def _read_mail(self, mail_id: str) -> dict[str, Any]:
+        found = (
+            self._mail_box.read(int(mail_id)) if mail_id.isdecimal() and len(mail_id) <= MAIL_ID_DIGITS_MAX else None
+        )
+        if found is None:
+            raise NotFoundError("unknown_mail", "there is no such mail")
+        return found
+
     def _list(self, query: dict[str, str]) -> dict[str, Any]:
-        limit = query.get("limit", "100")
-        if not limit.isdecimal() or not 1 <= int(limit) <= PAGE_MAX:
-            raise DomainError("validation", f"limit is a number from 1 to {PAGE_MAX}", status=400)
-        phones = self._store.phones(after=query.get("after", ""), limit=int(limit))
+        limit = _limit(query)
+        phones = self._store.phones(after=query.get("after", ""), limit=limit)
         return {
             "phones": [self._summary(phone) for phone in phones],
-            "next": phones[-1].id if len(phones) == int(limit) else None,
+            "next": phones[-1].id if len(phones) == limit else None,
             "count": self._store.count_phones(),
             "now": self._now().isoformat(),
         }
@@ -164,14 +184,17 @@ class Control:
                 "refused": self._push.refused,
             },
             "google": {"behaviour": self._google.behaviour},
+            "mail": {"behaviour": self._mail.behaviour},
         }
 
     def _change_stand_ins(self, body: dict[str, Any]) -> dict[str, Any]:
-        if not body or body.keys() - {"apns", "google", "go_away"}:
-            raise DomainError("validation", "apns, google or go_away is needed", status=400)
+        if not body or body.keys() - {"apns", "google", "mail", "go_away"}:
+            raise DomainError("validation", "apns, google, mail or go_away is needed", status=400)
         apns = _choice(Behaviour, body["apns"]) if "apns" in body else self._push.behaviour
         google = _choice(GoogleBehaviour, body["google"]) if "google" in body else self._google.behaviour
+        mail = _choice(MailBehaviour, body["mail"]) if "mail" in body else self._mail.behaviour
         self._push.behaviour, self._google.behaviour = Behaviour(apns), GoogleBehaviour(google)
+        self._mail.behaviour = MailBehaviour(mail)
         if "go_away" in body:
             self._apns.go_away(_text(body, "go_away", 100))
         return self._stand_ins()
@@ -239,6 +262,13 @@ class Control:
         return asdict(google_face_of(owner, document, phone.language))
 
 
+def _limit(query: dict[str, str]) -> int:
+    limit = query.get("limit", "100")
+    if not limit.isdecimal() or not 1 <= int(limit) <= PAGE_MAX:
+        raise DomainError("validation", f"limit is a number from 1 to {PAGE_MAX}", status=400)
+    return int(limit)
+
+
 def _image(card: InstalledPass, name: str, language: str) -> str | None:
     """The hash of the picture for a screen with two pixels a point: the language's own first."""
     for folder in (f"{language}.lproj/", f"{language.split('-', maxsplit=1)[0]}.lproj/", ""):
@@ -266,7 +296,7 @@ def _flag(body: dict[str, Any], name: str) -> bool:
     return value
 
 
-def _choice(kind: type[Behaviour] | type[GoogleBehaviour], value: Any) -> str:
+def _choice(kind: type[Behaviour] | type[GoogleBehaviour] | type[MailBehaviour], value: Any) -> str:
     try:
         return kind(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The sandbox as one process: stand-ins of APNs and Google, the phones, and their control API."""
+"""The sandbox as one process: stand-ins of APNs, Google and a mail server, the phones, and their control API."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from wallet_server.sandbox.control import Control
 from wallet_server.sandbox.google import GoogleWallet
 from wallet_server.sandbox.google_api import GoogleApi
 from wallet_server.sandbox.http2 import Http2Server
+from wallet_server.sandbox.mail import MailBox, MailStandIn
 from wallet_server.sandbox.network import RETRY_DELAYS_SECONDS, Network
 from wallet_server.sandbox.phones import Phones
 from wallet_server.sandbox.setup import (
@@ -67,6 +68,7 @@ class Ports:
     apns: int
     google: int
     control: int
+    smtp: int
 
 
 class Sandbox:
@@ -98,8 +100,14 @@ class Sandbox:
             now=now,
         )
         api = GoogleApi(self.google, token_uri=token_uri(state), public_url=state.public_url, machine_now=machine_now)
+        self.mail_box = MailBox(self.store, now)
+        self.mail = MailStandIn(self.mail_box.take)
         control = Control(
-            self.store, self.phones, self.push, self.apns, self.google, secret=state.control_secret, now=now
+            *(self.store, self.phones, self.push, self.apns, self.google),
+            mail=self.mail,
+            mail_box=self.mail_box,
+            secret=state.control_secret,
+            now=now,
         )
         self._google_server = Http1Server(api.answer)
         self._control_server = Http1Server(control.answer)
@@ -111,6 +119,7 @@ class Sandbox:
             await self.apns.start(self._state.apns_port),
             await self._google_server.start(self._state.google_port),
             await self._control_server.start(self._state.control_port),
+            await self.mail.start(self._state.smtp_port),
         )
         self.phones.resume()
         self._clockwork = asyncio.create_task(self._poll_for_ever())
@@ -122,7 +131,7 @@ class Sandbox:
             self._clockwork.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._clockwork
-        for server in (self._control_server, self._google_server, self.apns):
+        for server in (self._control_server, self._google_server, self.apns, self.mail):
             await server.stop()
         await self.phones.stop()
         await self.network.close()

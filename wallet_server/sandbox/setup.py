@@ -27,6 +27,7 @@ from wallet_server.settings import Settings
 
 STATE_FILE: Final = "sandbox.json"
 ISSUER_ID: Final = "3388000000022222222"
+MAIL_FROM: Final = "cards@sandbox.example"
 CLIENT_EMAIL: Final = "wallet-server@sandbox.example"
 
 
@@ -37,6 +38,7 @@ class SandboxState:
     apns_port: int
     google_port: int
     control_port: int
+    smtp_port: int
     control_secret: str
     public_url: str
 
@@ -44,18 +46,18 @@ class SandboxState:
 def prepare(settings: Settings) -> Settings:
     """Make what the sandbox needs and return settings that use its stand-ins.
 
-    APNs and Google addresses that are set already are left alone. Ports stay the same over restarts while
-    they are free. Raises :class:`ConfigurationError` without ``WALLET_SANDBOX``, or for a folder that cannot
-    be written.
+    Addresses of APNs, Google and a mail server that are set already are left alone. Ports stay the same over
+    restarts while they are free. Raises :class:`ConfigurationError` without ``WALLET_SANDBOX``, or for a folder
+    that cannot be written.
     """
     if not settings.WALLET_SANDBOX:
         raise ConfigurationError("the sandbox is only there where WALLET_SANDBOX=1 is set")
     data = settings.WALLET_DATA_DIR.resolve()
     old = read_state(data)
-    preferred = (old.apns_port, old.google_port, old.control_port) if old else ()
-    apns_port, google_port, control_port = free_ports(3, preferred)
+    preferred = (old.apns_port, old.google_port, old.control_port, old.smtp_port) if old else ()
+    apns_port, google_port, control_port, smtp_port = free_ports(4, preferred)
     secret = old.control_secret if old else secrets.token_urlsafe(32)
-    state = SandboxState(apns_port, google_port, control_port, secret, settings.public_url)
+    state = SandboxState(apns_port, google_port, control_port, smtp_port, secret, settings.public_url)
     try:
         # The machine's clock: certificates are judged by it, also where the business clock has moved.
         certificates = make_development_folder(settings, datetime.now(UTC))
@@ -71,6 +73,9 @@ def prepare(settings: Settings) -> Settings:
         changes["WALLET_GOOGLE_API_URL"] = google_url(state)
         changes["WALLET_GOOGLE_ISSUER_ID"] = ISSUER_ID
         changes["WALLET_GOOGLE_SERVICE_ACCOUNT_FILE"] = account
+    if not settings.WALLET_SMTP_URL:
+        changes["WALLET_SMTP_URL"] = f"smtp://{HOST}:{state.smtp_port}"
+        changes["WALLET_MAIL_FROM"] = MAIL_FROM
     return settings.model_copy(update=changes)
 
 
@@ -81,6 +86,7 @@ def command(settings: Settings) -> Sequence[str]:
         *(sys.executable, "-m", "wallet_server.sandbox", "--data", str(settings.WALLET_DATA_DIR.resolve())),
         *("--public-url", state.public_url, "--apns-port", str(state.apns_port)),
         *("--google-port", str(state.google_port), "--control-port", str(state.control_port)),
+        *("--smtp-port", str(state.smtp_port)),
     )
 
 

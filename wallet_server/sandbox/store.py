@@ -27,7 +27,7 @@ FILE_NAME: Final = "sandbox.sqlite"
 EVENTS_MAX: Final = 200
 """Lines of a phone's diary that are kept."""
 BANNERS_MAX: Final = 20
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE phone (
@@ -69,6 +69,10 @@ CREATE TABLE google_saved (
     phone_id TEXT NOT NULL, object_id TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (phone_id, object_id)
 ) STRICT;
 CREATE TABLE google_notice (object_id TEXT NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL) STRICT;
+CREATE TABLE mail (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, sender TEXT NOT NULL, recipient TEXT NOT NULL,
+    content BLOB NOT NULL
+) STRICT;
 CREATE INDEX google_notice_object ON google_notice (object_id, at);
 """
 
@@ -162,7 +166,7 @@ class Store:
         self._connection.execute("COMMIT")
 
     def rows(self, statement: str, *parameters: Any) -> list[sqlite3.Row]:
-        """Run a statement of the parts of the sandbox that have tables of their own (Google's)."""
+        """Run a statement of the parts of the sandbox that have tables of their own (Google's, mails)."""
         return list(self._connection.execute(statement, parameters))
 
     def _run(self, statement: str, *parameters: Any) -> sqlite3.Cursor:

@@ -103,7 +103,12 @@ def running_sandbox(prepared: Path, folder: Path, *, fixed_google_port: bool = F
         prepared_state = required_state(folder)
         google_port = prepared_state.google_port if fixed_google_port else 0
         state = replace(
-            prepared_state, apns_port=0, google_port=google_port, control_port=0, public_url=shop.public_url
+            prepared_state,
+            apns_port=0,
+            google_port=google_port,
+            control_port=0,
+            smtp_port=0,
+            public_url=shop.public_url,
         )
         sandbox = Sandbox(folder, state, clock, retry_delays_seconds=(0.01, 0.01))
         ports = await sandbox.start()

@@ -108,6 +108,7 @@ def test_the_process_starts_serves_and_stops(prepared, tmp_path):
             "apns": state.apns_port,
             "google": state.google_port,
             "control": state.control_port,
+            "smtp": state.smtp_port,
         }
         assert is_ready(settings)
         assert ControlClient.of(folder).get("health")["phones"] == 0

@@ -94,6 +94,7 @@ def submit(slug: str, channel: str = DEFAULT_CHANNEL) -> Response:
             program_name=program.name(language()),
             brand_url=brand_url(program),
             join_url=join_url,
+            recover_url=url_for("recover.show", slug=slug),
         )
     response = see_other(url_for("member.welcome", token=token))
     remember_joined(response, program.slug, token)
@@ -138,6 +139,7 @@ def _form_page(
         program_name=program.name(language()),
         first_level=program.first_level,
         brand_url=brand_url(program),
+        slug=program.slug,
         form=form,
         error=error,
         invited=bool(form.referral),

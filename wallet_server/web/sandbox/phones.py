@@ -44,7 +44,7 @@ def index() -> Response:
 def new() -> Response:
     """A new phone, or one of those that are there, for a pass."""
     found = _control().get("phones", limit=12)
-    return page("sandbox/new.html", found=found, zone=_zone(), **_wanted(request.args), **_screens(found["now"]))
+    return page("sandbox/new.html", found=found, zone=usual_zone(), **_wanted(request.args), **_screens(found["now"]))
 
 
 @blueprint.post("/phones")
@@ -166,7 +166,8 @@ def _reachable(link: str) -> str:
     return urlunsplit(parts)
 
 
-def _zone() -> str:
+def usual_zone() -> str:
+    """The zone in which the pages' own times are told: the first program's."""
     with reading(server().engine, ALL_PROGRAMS) as session:
         programs = list_programs(session)
         return load_program(session, program_id=programs[0].id).time_zone if programs else "UTC"

@@ -1,0 +1,211 @@
+"""A lost card: the same answer for everybody, a link that works once, and what a thief of links cannot do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+from sqlmodel import select
+
+from tests.web.conftest import Cast
+from tests.web.helpers import StoppedClock, csrf_of, enrol_member, submit, text_of
+from wallet_server.app import create_app
+from wallet_server.context import ServerContext
+from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.members.services import Enrolled
+from wallet_server.recovery.models import Recovery
+from wallet_server.recovery.services import look_up
+
+RECOVER = "/recover/cafe-ohrid"
+ANA = "ana@example.com"
+
+
+@pytest.fixture
+def settings(settings):
+    return settings.model_copy(
+        update={"WALLET_SMTP_URL": "smtp://127.0.0.1:2525", "WALLET_MAIL_FROM": "cards@cafe.example"}
+    )
+
+
+@pytest.fixture
+def ana(server: ServerContext, cast: Cast, clock: StoppedClock) -> Enrolled:
+    return enrol_member(server, cast.cafe, clock, phone="+38970123456", email=ANA, name="Ana", language="mk")
+
+
+def recoveries(server: ServerContext) -> list[Recovery]:
+    with reading(server.engine, ALL_PROGRAMS) as session:
+        return list(session.exec(select(Recovery).order_by(Recovery.id)))
+
+
+def link_for(client: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock, contact: str = ANA) -> str:
+    """Ask on the page, let a worker look it up, and return the address that the mail would name."""
+    assert submit(client, RECOVER, {"contact": contact}).status_code == 303
+    recovery = recoveries(server)[-1]
+    with transaction(server.engine, cast.cafe.id) as session:
+        look_up(session, cast.cafe, recovery.id, clock.now())
+    return f"/lost/{server.mint.recovery_token(recovery.id)}"
+
+
+def test_the_whole_way_back(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    link = link_for(client, server, cast, clock)
+    for _ in range(3):  # mail programs look at links before people do
+        opened = client.get(link)
+        assert opened.status_code == 200
+    assert opened.headers["Referrer-Policy"] == "no-referrer"
+    assert server.mint.page_token(ana.member_id) not in opened.get_data(as_text=True)
+    answer = submit(client, link, {})
+    assert (answer.status_code, answer.location) == (303, f"/m/{server.mint.page_token(ana.member_id)}/welcome")
+    welcome = client.get(answer.location).get_data(as_text=True)
+    assert f"/passes/{server.mint.page_token(ana.member_id)}.pkpass" in welcome
+    assert client.get_cookie("member-cafe-ohrid") is not None
+    assert client.get(link).status_code == 410
+
+
+def test_the_same_pass_comes_back(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    first = client.get(f"/passes/{server.mint.page_token(ana.member_id)}.pkpass").data
+    welcome = submit(client, link_for(client, server, cast, clock), {}).location
+    again = re.search(r'(/passes/[^"]+\.pkpass)"', client.get(welcome).get_data(as_text=True))[1]
+    assert client.get(again).data == first
+
+
+def test_members_and_strangers_get_the_same_answer_from_the_same_statements(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled
+) -> None:
+    said: list[list[str]] = []
+
+    def note(_connection, _cursor, statement, *_rest) -> None:
+        said[-1].append(statement)
+
+    csrf = csrf_of(client, RECOVER)
+    sa.event.listen(server.engine, "before_cursor_execute", note)
+    answers = []
+    for contact in (ANA, "stranger@example.com", "+38970123456", "+38970999888"):
+        said.append([])
+        answer = client.post(RECOVER, data={"csrf_token": csrf, "contact": contact})
+        answers.append((answer.status_code, answer.location, dict(answer.headers) | {"Date": ""}))
+    sa.event.remove(server.engine, "before_cursor_execute", note)
+    assert answers[0] == answers[1] == answers[2] == answers[3]
+    assert said[0] == said[1] == said[2] == said[3]
+    assert not any("FROM member" in statement for statement in said[0])
+    assert "on its way" in text_of(client.get(answers[0][1]))
+
+
+def test_a_used_link_ends_the_others(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    first, second = (link_for(client, server, cast, clock) for _ in range(2))
+    assert submit(client, second, {}).status_code == 303
+    assert client.get(first).status_code == 410
+
+
+def test_pressing_twice_opens_once(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    link = link_for(client, server, cast, clock)
+    csrf = csrf_of(client, link)
+    assert [client.post(link, data={"csrf_token": csrf}).status_code for _ in range(2)] == [303, 410]
+
+
+def test_a_link_is_good_for_fifteen_minutes(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    link = link_for(client, server, cast, clock)
+    csrf = csrf_of(client, link)
+    clock.advance(timedelta(minutes=15))
+    assert client.get(link).status_code == 200
+    clock.advance(timedelta(seconds=1))
+    assert client.get(link).status_code == 410
+    assert client.post(link, data={"csrf_token": csrf}).status_code == 410
+
+
+@pytest.mark.parametrize("token", ["x", "A" * 43, "é" * 20, "a" * 5000, "%00"])
+def test_links_that_nobody_was_sent(client: FlaskClient, cast: Cast, token: str) -> None:
+    assert client.get(f"/lost/{token}").status_code in (404, 410)
+
+
+def test_the_link_of_a_stranger_opens_nothing(
+    client: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
+) -> None:
+    link = link_for(client, server, cast, clock, "stranger@example.com")
+    assert client.get(link).status_code == 410
+
+
+def test_a_page_token_is_no_link(client: FlaskClient, server: ServerContext, ana: Enrolled) -> None:
+    assert client.get(f"/lost/{server.mint.page_token(ana.member_id)}").status_code == 410
+
+
+def test_a_form_without_proof_uses_nothing_up(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    link = link_for(client, server, cast, clock)
+    assert client.post(link).status_code == 403
+    assert client.post(RECOVER, data={"contact": ANA}).status_code == 403
+    assert client.get(link).status_code == 200
+    assert len(recoveries(server)) == 1
+
+
+@pytest.mark.parametrize("contact", ["", "12", "ana@", "<script>alert(1)</script>", "9" * 400])
+def test_a_bad_contact_comes_back_with_its_error(
+    client: FlaskClient, server: ServerContext, cast: Cast, contact: str
+) -> None:
+    answer = submit(client, RECOVER, {"contact": contact})
+    assert answer.status_code == 422
+    assert 'aria-invalid="true"' in answer.get_data(as_text=True)
+    assert "<script>alert" not in answer.get_data(as_text=True)
+    assert recoveries(server) == []
+
+
+def test_too_many_wishes_for_one_contact_have_to_wait(client: FlaskClient, server: ServerContext, cast: Cast) -> None:
+    csrf = csrf_of(client, RECOVER)
+    wishes = ["070 123 456", "+38970123456", "070123456"] * 2
+    answers = [client.post(RECOVER, data={"csrf_token": csrf, "contact": wish}).status_code for wish in wishes]
+    assert answers == [303] * 5 + [429]
+    assert len(recoveries(server)) == 5
+
+
+def test_too_many_wishes_from_one_address_have_to_wait(client: FlaskClient, server: ServerContext, cast: Cast) -> None:
+    csrf = csrf_of(client, RECOVER)
+    answers = [
+        client.post(RECOVER, data={"csrf_token": csrf, "contact": f"p{number}@example.com"}) for number in range(11)
+    ]
+    assert [answer.status_code for answer in answers] == [303] * 10 + [429]
+    assert int(answers[-1].headers["Retry-After"]) > 0
+
+
+def test_an_unknown_program(client: FlaskClient, cast: Cast) -> None:
+    assert client.get("/recover/nowhere").status_code == 404
+    assert client.get("/recover/nowhere/sent").status_code == 404
+    assert client.put(RECOVER).status_code == 405
+
+
+@pytest.fixture
+def without_mail(app, settings, server: ServerContext) -> FlaskClient:
+    none = settings.model_copy(update={"WALLET_SMTP_URL": "", "WALLET_MAIL_FROM": ""})
+    other = create_app(none, replace(server, settings=none))
+    other.testing = True
+    return other.test_client()
+
+
+def test_without_a_mail_server_the_page_sends_people_to_the_till(
+    client: FlaskClient, without_mail: FlaskClient, server: ServerContext, cast: Cast
+) -> None:
+    page = without_mail.get(RECOVER)
+    assert "Ask at the till" in text_of(page)
+    assert "<form" not in page.get_data(as_text=True)
+    csrf = csrf_of(without_mail, "/join/cafe-ohrid")
+    assert without_mail.post(RECOVER, data={"csrf_token": csrf, "contact": ANA}).status_code == 200
+    assert recoveries(server) == []
+
+
+def test_whoever_is_a_member_already_is_shown_the_way(client: FlaskClient, ana: Enrolled, cast: Cast) -> None:
+    answer = submit(client, "/join/cafe-ohrid", {"contact": "+38970123456"})
+    assert f'href="{RECOVER}"' in answer.get_data(as_text=True)
+    assert f'href="{RECOVER}"' in client.get("/join/cafe-ohrid").get_data(as_text=True)

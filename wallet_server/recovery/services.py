@@ -1,0 +1,152 @@
+"""A lost card comes back: a wish, a mail with a link that works once, and the card on a new phone.
+
+Nobody learns from us who is a member. The page does the same for every phone number and address: one row of the
+same shape and one row of work, in the same statements; whose contact it is, is looked up later by a worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from wallet_server.errors import DomainError
+from wallet_server.mail import services as mail
+from wallet_server.mail.letters import RECOVERY, RECOVERY_LASTS
+from wallet_server.members.identity import Contact
+from wallet_server.members.models import Member
+from wallet_server.outbox import services as outbox
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.recovery.models import Recovery
+from wallet_server.tokens import TokenMint
+
+RECOVERY_REQUESTED: Final = "recovery.requested"
+QUEUE: Final = "bulk"
+MAILS_MAX: Final = 3
+MAILS_WITHIN: Final = timedelta(hours=1)
+"""More mails than this nobody gets, whoever asks for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLink:
+    """A link that is still good, and whose card it brings back."""
+
+    recovery_id: UUID
+    member: Member
+
+
+def link_over() -> DomainError:
+    """One answer for every link that opens nothing: used, too old, replaced, or never of our making."""
+    return DomainError("link_over", "this link is used up or too old; ask for a new one", status=410)
+
+
+def request(session: Session, program: ProgramDefinition, contact: Contact, *, now: datetime) -> UUID:
+    """Note that somebody wants a card back; the same for members and strangers. The recovery's id."""
+    recovery = Recovery(
+        program_id=program.id,
+        contact=contact.email or contact.phone,
+        requested_at=now,
+        expires_at=now + RECOVERY_LASTS,
+    )
+    session.add(recovery)
+    payload = {"v": 1, "recovery_id": str(recovery.id)}
+    outbox.add(session, topic=RECOVERY_REQUESTED, queue=QUEUE, program_id=program.id, payload=payload, now=now)
+    return recovery.id
+
+
+def look_up(session: Session, program: ProgramDefinition, recovery_id: UUID, now: datetime) -> None:
+    """Find whose contact it is, ask for the mail, and forget the contact.
+
+    The mail goes to the address that we have, also for a phone number. There is none for somebody who has no
+    address, has had three mails within the hour, or is no member.
+    """
+    recovery = session.exec(select(Recovery).where(Recovery.id == recovery_id).with_for_update()).one_or_none()
+    if recovery is None or recovery.contact is None:
+        return
+    contact, recovery.contact = recovery.contact, None
+    session.add(recovery)
+    known_by = Member.email if "@" in contact else Member.phone
+    member = session.exec(select(Member).where(known_by == contact)).one_or_none()
+    if member is None or member.email is None or now > recovery.expires_at:
+        return
+    if mail.asked_since(session, member.id, RECOVERY, now - MAILS_WITHIN) >= MAILS_MAX:
+        return
+    recovery.member_id = member.id
+    session.flush()
+    mail.ask(
+        session,
+        program_id=program.id,
+        member_id=member.id,
+        kind=RECOVERY,
+        subject_id=recovery.id,
+        not_after=recovery.expires_at,
+        now=now,
+    )
+
+
+def open_link(session: Session, mint: TokenMint, token: str, now: datetime) -> OpenLink:
+    """What a link would bring back, without using it up: mail programs look at links before people do.
+
+    Needs a session over all programs: the link is what names the program. Raises :func:`link_over`.
+    """
+    recovery_id = mint.recovery_of_token(token)
+    recovery = session.get(Recovery, recovery_id) if recovery_id else None
+    if recovery is None or recovery.member_id is None or recovery.used_at is not None or now > recovery.expires_at:
+        raise link_over()
+    member = session.exec(select(Member).where(Member.id == recovery.member_id)).one_or_none()
+    if member is None or member.left_at is not None:
+        raise link_over()
+    return OpenLink(recovery.id, member)
+
+
+def use_link(session: Session, recovery_id: UUID, now: datetime) -> Member:
+    """Use a link up, and with it the others that the member was sent; returns the member.
+
+    Of two presses at once one gets the card. Raises :func:`link_over`.
+    """
+    used = session.execute(
+        sa.update(Recovery)
+        .where(col(Recovery.id) == recovery_id, col(Recovery.used_at).is_(None), col(Recovery.expires_at) >= now)
+        .values(used_at=now)
+        .returning(col(Recovery.member_id)),
+        execution_options={"synchronize_session": False},
+    ).one_or_none()
+    if used is None or used.member_id is None:
+        raise link_over()
+    member = session.exec(select(Member).where(Member.id == used.member_id).with_for_update()).one()
+    if member.left_at is not None:
+        raise link_over()
+    end_links(session, member.id, now)
+    return member
+
+
+def end_links(session: Session, member_id: UUID, now: datetime) -> None:
+    """Let no link that a member was sent open anything any more."""
+    session.execute(
+        sa.update(Recovery)
+        .where(col(Recovery.member_id) == member_id, col(Recovery.used_at).is_(None))
+        .values(used_at=now),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def forget_member(session: Session, program_id: UUID, member_id: UUID) -> None:
+    """Delete what is noted of a member's lost cards."""
+    session.execute(
+        sa.delete(Recovery).where(col(Recovery.program_id) == program_id, col(Recovery.member_id) == member_id),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def prune(session: Session, before: datetime, *, limit: int = 5_000) -> int:
+    """Delete wishes from before a moment, at most ``limit`` at once; how many."""
+    old = sa.select(col(Recovery.id)).where(col(Recovery.requested_at) < before).limit(limit)
+    deleted = session.execute(
+        sa.delete(Recovery).where(col(Recovery.id).in_(old)).returning(col(Recovery.id)),
+        execution_options={"synchronize_session": False},
+    )
+    return len(deleted.all())
