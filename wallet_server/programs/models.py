@@ -1,6 +1,6 @@
 """Tables of a program: its versions, outlets, catalog, pictures and till keys."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ class Program(SQLModel, table=True):
     version: int = Field(description="Number of the current program version.")
     created_at: datetime = Field(sa_type=UTCDateTime)
     updated_at: datetime = Field(sa_type=UTCDateTime)
+    turned_on: date | None = Field(default=None, description="The local day whose beginning the passes show.")
 
 
 class ProgramVersion(ProgramOwned, table=True):
