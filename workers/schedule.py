@@ -15,6 +15,7 @@ from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transaction
 from wallet_server.idempotency.services import prune as prune_idempotency_keys
 from wallet_server.issuance.services import passes_changed, prune_callbacks
+from wallet_server.issuance.watch import KEEP_HOURS, prune_hours
 from wallet_server.outbox.services import prune as prune_outbox
 from wallet_server.programs.queries import load_program
 from wallet_server.purchases.clockwork import expire_due_holds, expire_due_points, run_due_zeroing
@@ -22,6 +23,7 @@ from wallet_server.purchases.services import release_due_points
 from wallet_server.tiers.services import review_due
 from wallet_server.webhooks.deliveries import prune as prune_deliveries
 from wallet_server.webhooks.deliveries import ring_forgotten
+from workers.delivery import count_deliveries, watch_deliveries
 
 KEEP_DONE_ROWS: Final = timedelta(days=7)
 KEEP_IDEMPOTENCY_KEYS: Final = timedelta(days=90)
@@ -110,6 +112,7 @@ def prune(context: ServerContext) -> None:
         (prune_idempotency_keys, now - KEEP_IDEMPOTENCY_KEYS),
         (prune_callbacks, now - KEEP_CALLBACKS),
         (prune_deliveries, now - KEEP_DELIVERIES),
+        (prune_hours, now - KEEP_HOURS),
     ):
         for _ in range(TURNS_MAX):
             with transaction(context.engine, ALL_PROGRAMS) as session:
@@ -142,6 +145,8 @@ TASKS: Final = (
     Task("expire holds", timedelta(seconds=2), expire_holds),
     Task("expire points", timedelta(seconds=10), expire_points),
     Task("zero balances", timedelta(seconds=30), zero_balances),
+    Task("count deliveries", timedelta(seconds=5), count_deliveries),
+    Task("watch deliveries", timedelta(minutes=1), watch_deliveries),
     Task("fail lost recipients", timedelta(seconds=10), fail_lost_recipients),
     Task("ring forgotten webhooks", timedelta(minutes=1), ring_forgotten_webhooks),
     Task("prune", timedelta(hours=1), prune),
