@@ -303,7 +303,12 @@ def release_pending(session: Session, now: datetime, *, limit: int = RELEASE_BAT
     locked = lock_balances(session, {row.member_id for row in candidates})
     lots = session.execute(due.where(LOT.c.id.in_([row.id for row in candidates]))).all() if candidates else []
     movements: dict[UUID, list[Movement]] = defaultdict(list)
+    # A refund or a departure has taken all of it: there is nothing to move, and it must not come up again.
+    if empty := [lot.id for lot in lots if not lot.remaining]:
+        session.execute(sa.update(LOT).where(LOT.c.id.in_(empty)).values(released=True))
     for lot in lots:
+        if not lot.remaining:
+            continue
         movements[lot.program_id].append(
             release(lot.member_id, lot.remaining, lot_id=lot.id, reason="Points became spendable", occurred_at=now)
         )

@@ -124,6 +124,20 @@ def test_pending_points_of_other_purchases_stay(shop: Shop) -> None:
     assert accounts(shop) == (6, 0, 0, 0)
 
 
+def test_a_pending_lot_that_was_taken_back_whole_holds_up_no_other(shop: Shop) -> None:
+    soon = NOW + timedelta(days=1)
+    move(shop, gain(shop, 5, pending=True, spendable_at=soon))
+    move(shop, gain(shop, 7, OTHER, pending=True, spendable_at=soon))
+    assert taken(shop, 5) == TakenBack(pending=5)
+    for _ in range(2):
+        with transaction(shop.engine, ALL_PROGRAMS) as session:
+            release_pending(session, soon)
+    assert accounts(shop) == (7, 0, 0, 0)
+    with reading(shop.engine, ALL_PROGRAMS) as session:
+        assert [found for check in CHECKS for found in check(session)] == []
+        assert session.exec(select(Lot.id).where(~col(Lot.released))).all() == []
+
+
 def test_a_debt_is_paid_by_what_is_earned_next(shop: Shop) -> None:
     move(shop, gain(shop, 10), pay(shop, 10, None))
     taken(shop, 10)
