@@ -269,6 +269,18 @@ def set_scope(session: Session, scope: Scope) -> None:
     session.info["scope"] = scope
 
 
+@contextmanager
+def scoped(session: Session, program_id: UUID) -> Iterator[None]:
+    """Narrow a session over all programs to one for a while: a sku means something else in each."""
+    before: Scope = session.info.get("scope")
+    assert before in (ALL_PROGRAMS, program_id), "the session works for another program"
+    set_scope(session, program_id)
+    try:
+        yield
+    finally:
+        set_scope(session, before)
+
+
 def among(session: Session, column: Any, values: Iterable[Any]) -> sa.ColumnElement[bool]:
     """``column IN (values)``, said on PostgreSQL so that the statement has one text for any number of values."""
     wanted = list(values)

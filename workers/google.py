@@ -15,7 +15,7 @@ from wallet_server.db import reading
 from wallet_server.issuance.content import CardState
 from wallet_server.issuance.google import GoogleTroubleError
 from wallet_server.issuance.queries import card_states
-from wallet_server.notifications.queries import newest
+from wallet_server.notifications.queries import said_to
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 from workers.runtime import Runtime
@@ -60,4 +60,4 @@ def _read(runtime: Runtime, program_id: UUID, pass_ids: Sequence[UUID]) -> tuple
     now = runtime.context.clock.now()
     with reading(runtime.context.engine, program_id) as session:
         program = load_program(session, program_id=program_id)
-        return program, card_states(session, program, pass_ids, now, news=newest)
+        return program, card_states(session, program, pass_ids, now, news=said_to)

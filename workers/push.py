@@ -1,4 +1,4 @@
-"""Tell the phones: ``pass.changed``.
+"""Tell the phones: ``pass.changed``. Before that the governor decides what they may say of it.
 
 A push carries nothing, so a repeated one is harmless: the phone asks what changed, and hears that nothing
 did. Changes that came close together are one push: a pass whose newest version was already pushed is
@@ -22,6 +22,7 @@ from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.queries import PushTarget, push_targets
 from wallet_server.issuance.services import DeadToken, assign_tags, drop_dead_tokens, record_pushed, record_refused
+from wallet_server.notifications.settling import Change, settle
 from wallet_server.outbox.services import Leased
 from workers import google
 from workers.outcome import OUTAGE_ATTEMPTS_MAX, Again, Settled
@@ -58,7 +59,9 @@ class _Ringing:
 def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
     """Push the passes of these rows to Apple's and Google's servers."""
     wanted = [(row, [UUID(item) for item in row.payload["pass_ids"]]) for row in rows]
+    changes = [change for row in rows if (change := Change.of(row.program_id, row.payload))]
     with transaction(runtime.context.engine, ALL_PROGRAMS) as session:
+        settle(session, changes, runtime.context.clock.now())
         pass_ids = sorted({pass_id for _, ids in wanted for pass_id in ids})
         ringing = _prepare(session, pass_ids, runtime.program_pushers.keys())
     outcomes = _ring(runtime, ringing)

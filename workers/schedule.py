@@ -16,6 +16,8 @@ from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transacti
 from wallet_server.idempotency.services import prune as prune_idempotency_keys
 from wallet_server.issuance.services import passes_changed, prune_callbacks
 from wallet_server.issuance.watch import KEEP_HOURS, prune_hours
+from wallet_server.notifications.services import prune as prune_messages
+from wallet_server.notifications.settling import wake
 from wallet_server.outbox.services import prune as prune_outbox
 from wallet_server.programs.queries import load_program
 from wallet_server.purchases.clockwork import expire_due_holds, expire_due_points, run_due_zeroing
@@ -29,6 +31,7 @@ KEEP_DONE_ROWS: Final = timedelta(days=7)
 KEEP_IDEMPOTENCY_KEYS: Final = timedelta(days=90)
 KEEP_CALLBACKS: Final = timedelta(days=30)
 KEEP_DELIVERIES: Final = timedelta(days=30)
+KEEP_MESSAGES: Final = timedelta(days=90)
 CERTIFICATE_WARNING: Final = timedelta(days=60)
 CERTIFICATE_ALARM: Final = timedelta(days=7)
 TURNS_MAX: Final = 100
@@ -92,6 +95,14 @@ def zero_balances(context: ServerContext) -> None:
             return
 
 
+def wake_messages(context: ServerContext) -> None:
+    """Show what was put off until now: what happened in the night is said in the morning."""
+    for _ in range(TURNS_MAX):
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            if not wake(session, context.clock.now()):
+                return
+
+
 def fail_lost_recipients(context: ServerContext) -> None:
     """Say of members whose campaign batch was given up that they were not reached."""
     with transaction(context.engine, ALL_PROGRAMS) as session:
@@ -112,6 +123,7 @@ def prune(context: ServerContext) -> None:
         (prune_idempotency_keys, now - KEEP_IDEMPOTENCY_KEYS),
         (prune_callbacks, now - KEEP_CALLBACKS),
         (prune_deliveries, now - KEEP_DELIVERIES),
+        (prune_messages, now - KEEP_MESSAGES),
         (prune_hours, now - KEEP_HOURS),
     ):
         for _ in range(TURNS_MAX):
@@ -147,6 +159,7 @@ TASKS: Final = (
     Task("zero balances", timedelta(seconds=30), zero_balances),
     Task("count deliveries", timedelta(seconds=5), count_deliveries),
     Task("watch deliveries", timedelta(minutes=1), watch_deliveries),
+    Task("wake messages", timedelta(seconds=5), wake_messages),
     Task("fail lost recipients", timedelta(seconds=10), fail_lost_recipients),
     Task("ring forgotten webhooks", timedelta(minutes=1), ring_forgotten_webhooks),
     Task("prune", timedelta(hours=1), prune),

@@ -15,10 +15,8 @@ from wallet_server.issuance.content import (
     CardLinks,
     CardState,
     CardVoucher,
-    colors,
     pass_content,
     spaced,
-    stamps,
 )
 from wallet_server.programs.definition import OutletRef, ProgramDefinition
 from wallet_server.programs.file import ProgramFile
@@ -99,10 +97,12 @@ def test_a_member_of_another_language_reads_the_programs_own():
     assert content(replace(STATE, language="en")).points.label == "Points"
 
 
-def test_the_balance_and_the_news_speak_and_nothing_else_does():
-    speaking = {key for key, field in by_key(content()).items() if field.change_message}
-    assert speaking == {"points", "news"}
-    assert "%@" in content(replace(STATE, language="en")).points.change_message
+@pytest.mark.parametrize("speaks", ["news", "latest", ""])
+def test_what_the_governor_names_speaks_and_nothing_else_does(speaks):
+    card = content(replace(STATE, news="Two for one", latest="+5 points", speaks=speaks))
+    speaking = {key: field.change_message for key, field in by_key(card).items() if field.change_message}
+    assert speaking == ({speaks: "%@"} if speaks else {})
+    assert by_key(card)["latest"].value == "+5 points"
 
 
 def test_the_news_field_is_there_before_the_first_news():
@@ -181,23 +181,11 @@ def test_a_member_without_a_name_has_no_empty_field():
     assert content(replace(STATE, name="")).member is None
 
 
-def test_the_colours_are_those_of_the_level():
-    assert colors(program(), "silver").background == "#6b7280"
-    assert colors(program(), "base").background == colors(program(), None).background == "#1f3a5f"
-    assert colors(program(), "level of history").background == "#1f3a5f"
-
-
 def test_outlets_with_a_place_suggest_the_card_nearby_at_most_ten():
     [place] = content(replace(STATE, language="en")).places
     assert (place.latitude, place.longitude, place.relevant_text) == (41.11, 20.8, "Restaurant A is close by")
     many = [{"code": f"O{n}", "name": f"O{n}", "latitude": str(n), "longitude": "1"} for n in range(14)]
     assert len(content(outlets=many).places) == 10
-
-
-def test_stamps_beyond_the_card_are_cut_to_it():
-    assert stamps(program(), [standing("burgers", 9, 5)]).filled == 5
-    assert stamps(program(), [standing("dinner", 1, 3)]) is None
-    assert stamps(program(), []) is None
 
 
 def test_a_voided_card_stays_a_valid_pass():

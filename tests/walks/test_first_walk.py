@@ -149,7 +149,7 @@ def test_from_the_poster_to_a_balance_that_changes_on_the_lock_screen(
     bought = till.purchase(card_number, noon(datetime.now(ZONE).date() - timedelta(days=1)), quantity=3)
     assert bought["points_earned"] == 16, "5 % of 330.00, rounded down"
     assert bought["balance"] == {"spendable": 16, "pending": 0}
-    expect(phone.locator("figure").first).to_contain_text("Your new balance: 16", timeout=WAIT_S_MAX * 1000)
+    expect(phone.locator("figure").first).to_contain_text("+16 points, 16 in all.", timeout=WAIT_S_MAX * 1000)
     expect(apple).to_contain_text(re.compile(r"points\s*16", re.IGNORECASE))
     expect(google).to_contain_text(re.compile(r"points\s*16", re.IGNORECASE), timeout=WAIT_S_MAX * 1000)
     expect(phone.get_by_text("3 of 8").first).to_be_visible()

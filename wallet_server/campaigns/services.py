@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from wallet_server.db import new_id
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.i18n import LANGUAGES, localized
 from wallet_server.members.models import Member
-from wallet_server.notifications.services import Wanted, show
+from wallet_server.notifications.services import Wanted, ask
 from wallet_server.outbox import services as outbox
 from wallet_server.outbox.models import OutboxRow
 from wallet_server.programs.definition import ProgramDefinition
@@ -38,6 +38,8 @@ MESSAGE_CHARACTERS_MAX: Final = 200
 EMOJI_JOINER: Final = "\N{ZERO WIDTH JOINER}"
 """Not printable by itself, but what makes one picture of several."""
 FAILED_ROWS_MAX: Final = 1_000
+AGAIN_AFTER_MIN: Final = timedelta(seconds=10)
+"""Members who are put off to different moments do not make a batch of each."""
 
 
 def origin_of(campaign_id: UUID) -> str:
@@ -171,16 +173,7 @@ def launch(session: Session, program: ProgramDefinition, campaign_id: UUID, *, n
     campaign.launched_at = now
     session.add(campaign)
     session.flush()
-    works = [
-        outbox.Work(
-            topic=BATCH_DUE,
-            queue=BULK_QUEUE,
-            program_id=program.id,
-            payload={"v": 1, "campaign_id": str(campaign.id), "batch": batch},
-        )
-        for batch in range(batches)
-    ]
-    outbox.add_many(session, works, now=now)
+    outbox.add_many(session, [_batch_work(program, campaign.id, batch) for batch in range(batches)], now=now)
     _audit(session, campaign, "campaign.launched", actor, now, audience=audience)
     return audience
 
@@ -213,7 +206,7 @@ def _freeze_audience(
 
 
 def send_batch(session: Session, program: ProgramDefinition, campaign_id: UUID, batch: int, now: datetime) -> int:
-    """Decide for everybody in the batch who still waits; how many there were.
+    """Decide for everybody in the batch who still waits; how many there were. Who is put off goes on waiting.
 
     Deciding, marking and the passes' new version are one transaction. A second run waits for the first and
     finds nobody. A campaign that does not exist, or was not launched, has nobody waiting.
@@ -243,21 +236,42 @@ def send_batch(session: Session, program: ProgramDefinition, campaign_id: UUID, 
         )
     )
     language_of = {row.id: row.language for row in languages}
+    too_late = campaign.launched_at + timedelta(hours=program.file.notifications.promotion_wait_hours)
     wanted = [
         Wanted(
             member_id,
             origin_of(campaign_id),
             localized(campaign.message, language_of[member_id], (program.default_language,)),
+            expires_at=too_late,
         )
         for member_id in member_ids
     ]
     groups: defaultdict[tuple[str, str], list[UUID]] = defaultdict(list)
-    for member_id, decision in show(session, program, wanted, now).items():
-        # A message that was on the pass already is shown; the reason says that it was not now.
-        groups[decision.state, decision.reason].append(member_id)
+    put_off: list[datetime] = []
+    for member_id, decision in ask(session, program, wanted, now).items():
+        if decision.until is not None:
+            put_off.append(decision.until)
+        else:
+            # A message that was on the pass already is shown; the reason says that it was not now.
+            groups[decision.state, decision.reason].append(member_id)
     for (state, reason), ids in groups.items():
         _mark(session, campaign_id, col(CampaignRecipient.member_id).in_(ids), state=state, reason=reason, now=now)
+    if put_off:
+        again_at = max(min(put_off), now + AGAIN_AFTER_MIN)
+        outbox.add_many(session, [_batch_work(program, campaign_id, batch, not_before=again_at)], now=now)
     return len(member_ids)
+
+
+def _batch_work(
+    program: ProgramDefinition, campaign_id: UUID, batch: int, not_before: datetime | None = None
+) -> outbox.Work:
+    return outbox.Work(
+        topic=BATCH_DUE,
+        queue=BULK_QUEUE,
+        program_id=program.id,
+        payload={"v": 1, "campaign_id": str(campaign_id), "batch": batch},
+        not_before=not_before,
+    )
 
 
 def _mark(

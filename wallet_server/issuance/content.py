@@ -3,8 +3,9 @@
 The texts of a pass are written in the member's language, with every language of the program beside them:
 the phone shows the one that it is set to. Only the news is the member's alone.
 
-Two fields speak on the lock screen when they change: the balance and the news. A campaign changes only the
-news, so the two meet only when a phone fetches a purchase and a campaign at once.
+Two fields can speak on the lock screen: the news, and what has happened last. In any version of a pass at most one
+of them does, as the governor has decided (``CardState.speaks``), so a phone never replaces two messages by an empty
+phrase of its own, whichever versions it has missed. All other values change in silence.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ VOUCHERS_MAX: Final = 10
 STAMPS_MAX: Final = 30
 
 NEWS_KEY: Final = "news"
-BALANCE_CHANGED: Final = gettext_noop("Your new balance: %@")
-"""What the lock screen says; ``%@`` is the new number of points."""
+LATEST_KEY: Final = "latest"
+THE_VALUE: Final = "%@"
+"""A change message that is the field's new value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +46,20 @@ class CardVoucher:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a member was told: the ``news``, and the ``latest`` that has happened; empty for who was told nothing.
+
+    ``speaks`` names the one of both that the lock screen is to say when it changes: ``news``, ``latest`` or neither.
+    """
+
+    news: str = ""
+    latest: str = ""
+    speaks: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CardState:
-    """Everything that a card shows, as read in one snapshot. ``news`` is empty for who was shown none."""
+    """Everything that a card shows, as read in one snapshot; ``news``, ``latest``, ``speaks`` as in :class:`Said`."""
 
     pass_id: UUID
     wallet: str
@@ -66,6 +80,8 @@ class CardState:
     challenges: tuple[ChallengeState, ...] = ()
     vouchers: tuple[CardVoucher, ...] = ()
     news: str = ""
+    latest: str = ""
+    speaks: str = ""
     visits: tuple[OutletVisits, ...] = ()
     """Only read where the card cannot name all outlets."""
     voided: bool = False
@@ -130,21 +146,17 @@ def pass_content(
             label=texts.say(lambda t: t.gettext("Points")),
             value=state.spendable,
             number_style="decimal",
-            change_message=texts.say(lambda t: t.gettext(BALANCE_CHANGED)),
         ),
         tier=_tier(program, state, texts),
         member=PassField(key="member", label=texts.say(lambda t: t.gettext("Name")), value=state.name)
         if state.name
         else None,
         progress=tuple(_progress(texts, program, challenge, standing) for challenge, standing in shown),
-        news=PassField(
-            key=NEWS_KEY,
-            label=texts.say(lambda t: t.gettext("News")),
-            # Always there: a field that appears for the first time does not speak.
-            value=state.news or texts.say(lambda t: t.gettext("Nothing new yet.")),
-            change_message="%@",
+        news=_spoken(NEWS_KEY, state, texts, state.news, gettext_noop("News")),
+        back=(
+            _spoken(LATEST_KEY, state, texts, state.latest, gettext_noop("Latest")),
+            *_back(program, state, links, texts, rest),
         ),
-        back=tuple(_back(program, state, links, texts, rest)),
         stamps=stamps(program, state.challenges),
         places=places,
         beacons=beacons,
@@ -155,6 +167,16 @@ def pass_content(
         update_url=links.update_url,
         authentication_token=links.authentication_token,
         voided=state.voided,
+    )
+
+
+def _spoken(key: str, state: CardState, texts: _Texts, text: str, label: str) -> PassField:
+    """A field that may speak. Always there: one that appears for the first time does not."""
+    return PassField(
+        key=key,
+        label=texts.say(lambda t: t.gettext(label)),
+        value=text or texts.say(lambda t: t.gettext("Nothing new yet.")),
+        change_message=THE_VALUE if state.speaks == key else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -16,7 +16,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 from wallet_server.challenges.queries import states
 from wallet_server.db import UTCDateTime, among
-from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher
+from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher, Said
 from wallet_server.issuance.credentials import OfType
 from wallet_server.issuance.models import Device, IssuedPass, Registration
 from wallet_server.issuance.places import OutletVisits, outlet_map
@@ -37,8 +37,8 @@ SERIALS_MAX: Final = 1_000
 VISITS_LOOKED_BACK_DAYS: Final = 365
 """Before the member's newest visit, and not before today: a choice of places must not turn with the clock."""
 
-News = Callable[[Session, Collection[UUID]], Mapping[UUID, str]]
-"""The newest message by member: ``notifications.queries.newest``, which lives a floor above."""
+News = Callable[[Session, Collection[UUID]], Mapping[UUID, Said]]
+"""What members were told: ``notifications.queries.said_to``, which lives a floor above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def card_states(
             pending=accounts.get(member.id, Balance()).pending,
             challenges=standings.get(member.id, ()),
             vouchers=won.get(member.id, ()),
-            news=told.get(member.id, ""),
+            **asdict(told.get(member.id, Said())),
             visits=visited.get(member.id, ()),
         )
         for issued, member, card, tier in rows

@@ -35,12 +35,11 @@ MEMBERS_PER_STATEMENT_MAX: Final = 5_000
 CALLBACKS_PRUNED_MAX: Final = 5_000
 SERIAL_BYTES: Final = 16
 WALLETS: Final = ("apple", "google")
-
-Notes = Mapping[UUID, Mapping[str, Any]]
-"""What has happened to a member (by member, or by pass), as JSON: ``notifications.facts.Noticed``."""
-
 REFRESHED_AT_ONCE: Final = 1_000
 REFRESH_PRIORITY: Final = 20
+
+Notes = Mapping[UUID, Mapping[str, Any]]
+"""What has happened to each member, as JSON: ``notifications.facts.Noticed``."""
 
 
 class one_second_after(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
@@ -110,14 +109,15 @@ def passes_changed(
     wanted = sorted(set(member_ids))
     for start in range(0, len(wanted), MEMBERS_PER_STATEMENT_MAX):
         chunk = wanted[start : start + MEMBERS_PER_STATEMENT_MAX]
-        _raise_versions(session, program.id, among(session, PASS.c.member_id, chunk), now, priority, notes)
+        which = among(session, PASS.c.member_id, chunk)
+        _raise_versions(session, program.id, which, now, priority=priority, notes=notes)
 
 
 def passes_changed_by_id(
     session: Session, program_id: UUID, pass_ids: Collection[UUID], now: datetime, *, priority: int = 0
 ) -> None:
     """As :func:`passes_changed`, for single passes."""
-    _raise_versions(session, program_id, among(session, PASS.c.id, pass_ids), now, priority)
+    _raise_versions(session, program_id, among(session, PASS.c.id, pass_ids), now, priority=priority)
 
 
 def refresh_passes(session: Session, program: ProgramDefinition, after: UUID | None, now: datetime) -> UUID | None:
@@ -133,7 +133,7 @@ def refresh_passes(session: Session, program: ProgramDefinition, after: UUID | N
         live = live.where(col(IssuedPass.id) > after)
     part = list(session.scalars(live.order_by(col(IssuedPass.id)).limit(REFRESHED_AT_ONCE)))
     if part:
-        _raise_versions(session, program.id, among(session, PASS.c.id, part), now, REFRESH_PRIORITY)
+        _raise_versions(session, program.id, among(session, PASS.c.id, part), now, priority=REFRESH_PRIORITY)
     return part[-1] if len(part) == REFRESHED_AT_ONCE else None
 
 
@@ -142,14 +142,13 @@ def _raise_versions(
     program_id: UUID,
     which: sa.ColumnElement[bool],
     now: datetime,
+    *,
     priority: int,
     notes: Notes | None = None,
 ) -> None:
     changed = _next_versions(session, program_id, which, now)
     live = {row.id: row.member_id for row in changed if row.live}
-    notes = notes or {}
-    noted = {pass_id: notes[member_id] for pass_id, member_id in live.items() if member_id in notes}
-    announce(session, program_id, sorted(live), now, priority=priority, notes=noted)
+    _announce(session, program_id, live, now, priority=priority, notes=notes or {})
 
 
 def passes_say_more(session: Session, program_id: UUID, member_ids: Collection[UUID], now: datetime) -> None:
@@ -166,7 +165,7 @@ def _next_versions(session: Session, program_id: UUID, which: sa.ColumnElement[b
     # Locked in the order of their ids: two changes that touch the same passes wait instead of dying.
     locked = (
         sa.select(table.id)
-        .where(table.program_id == program_id, which)
+        .where(table.program_id == program_id, which, table.voided_at.is_(None))
         .order_by(table.id)
         .with_for_update()
         .cte("locked")
@@ -192,36 +191,32 @@ def _next_versions(session: Session, program_id: UUID, which: sa.ColumnElement[b
     return changed.all()
 
 
-def announce(
+def announce(session: Session, program_id: UUID, pass_ids: Sequence[UUID], now: datetime, *, priority: int = 0) -> None:
+    """Have these passes pushed after the commit, at most 200 in a row of the outbox."""
+    _announce(session, program_id, dict.fromkeys(pass_ids), now, priority=priority, notes={})
+
+
+def _announce(
     session: Session,
     program_id: UUID,
-    pass_ids: Sequence[UUID],
+    passes: Mapping[UUID, UUID | None],
     now: datetime,
     *,
-    priority: int = 0,
-    notes: Notes | None = None,
+    priority: int,
+    notes: Notes,
 ) -> None:
-    """Have these passes pushed after the commit, at most 200 in a row of the outbox, with the notes to each pass."""
-    outbox.add_many(
-        session,
-        [
-            outbox.Work(
-                topic=PASS_CHANGED,
-                queue=PUSH_QUEUE,
-                program_id=program_id,
-                payload={"v": 1, "pass_ids": [str(pass_id) for pass_id in part], **_noted(part, notes or {})},
-                priority=priority,
-            )
-            for part in _parts(pass_ids)
-        ],
-        now=now,
-    )
-
-
-def _noted(pass_ids: Sequence[UUID], notes: Notes) -> dict[str, Any]:
-    """What goes into the work besides the passes; ``change`` makes what is decided about it unique."""
-    found = {str(pass_id): notes[pass_id] for pass_id in pass_ids if pass_id in notes}
-    return {"change": new_id().hex, "notes": found} if found else {}
+    """Write the work for passes (with their members), and what has happened to those of its members."""
+    works = []
+    change = new_id().hex  # what is decided about a member's note is decided once, however often it is read
+    for part in _parts(sorted(passes)):
+        payload: dict[str, Any] = {"v": 1, "pass_ids": [str(pass_id) for pass_id in part]}
+        members = {member_id for pass_id in part if (member_id := passes[pass_id]) in notes}
+        if members:
+            payload |= {"change": change, "notes": {str(key): notes[key] for key in sorted(members)}}
+        works.append(
+            outbox.Work(topic=PASS_CHANGED, queue=PUSH_QUEUE, program_id=program_id, payload=payload, priority=priority)
+        )
+    outbox.add_many(session, works, now=now)
 
 
 def _parts(pass_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:

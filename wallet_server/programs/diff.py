@@ -1,9 +1,10 @@
-"""What differs between two program files, in words that an owner can check before publishing."""
+"""What differs between two program files, and in the words of the file what an owner can check before publishing."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 from wallet_server.programs.file import ProgramFile
 
@@ -12,32 +13,64 @@ PRODUCT_SENTENCES_MAX: Final = 20
 VALUE_LENGTH_MAX: Final = 200
 LIST_LENGTH_SHOWN: Final = 5
 """Of a longer list only what came and what went is said."""
-_WHOLE: Final = frozenset({"expiry", "window", "reach", "reward", "carry_over", "time", "earn", "redeem"})
+_WHOLE: Final = frozenset(
+    {"quiet_hours", "expiry", "window", "reach", "reward", "carry_over", "time", "earn", "redeem"}
+)
 """Parts that say one thing together: shown whole, before and after."""
 _ORDERED: Final = frozenset({"languages"})
+
+_PLURALS: Final = {"rule": "rules", "tier": "tiers", "challenge": "challenges", "outlet": "outlets", "look": "looks"}
+_SAID: Final = {"opened": "opened again", "left": "left the file; its saved segment stays"}
 
 _Document = Mapping[str, Any]
 
 
+Kind = Literal["created", "added", "opened", "changed", "removed", "closed", "left", "reordered", "counted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that differs. ``noun`` is the section that it is in; ``name`` says which one of several.
+
+    ``changed``: what stands at ``path`` was ``old`` and is ``new``. ``added``: ``new`` is all of it, or None where
+    that says too much. ``reordered``: both are the names in their order. ``counted``: ``new`` is how many were added,
+    changed and removed. ``left``: it went from the file, and what was made of it stays.
+    """
+
+    noun: str
+    name: str
+    kind: Kind
+    path: str = ""
+    old: Any = None
+    new: Any = None
+
+
 def changes(old: ProgramFile | None, new: ProgramFile, *, closed: Collection[str] = ()) -> tuple[str, ...]:
-    """One sentence for each difference; empty exactly when the two mean the same.
+    """:func:`differences`, one sentence for each."""
+    return tuple(map(_sentence, differences(old, new, closed=closed)))
+
+
+def differences(old: ProgramFile | None, new: ProgramFile, *, closed: Collection[str] = ()) -> tuple[Difference, ...]:
+    """What differs; empty exactly when the two mean the same.
 
     ``closed`` are codes of outlets that were closed before: one that comes back is opened again, not added.
     The order of products, categories and segments means nothing and is no difference.
     """
     if old is None:
-        return (f"program {new.program.slug} created", *_listed(_document(None), _document(new), closed, brief=True))
+        created = Difference("program", new.program.slug, "created")
+        return (created, *_listed(_document(None), _document(new), closed, brief=True))
     before, after = _document(old), _document(new)
     zeroing = [document["program"]["points"].pop("zeroing", []) for document in (before, after)]
-    sentences = [*_fields("program", before["program"], after["program"])]
-    sentences += [*_items("zeroing", "name", *zeroing), *_order("zeroing", *zeroing, key="name")]
-    sentences += _listed(before, after, closed)
-    sentences += _fields("tiers", {"window": before["tiers"]["window"]}, {"window": after["tiers"]["window"]})
+    found = [*_fields("program", "", before["program"], after["program"])]
+    found += [*_items("zeroing", "name", *zeroing), *_order("zeroing", *zeroing, key="name")]
+    found += _listed(before, after, closed)
+    found += _fields("tiers", "", {"window": before["tiers"]["window"]}, {"window": after["tiers"]["window"]})
     looks = [document["pass"].pop("looks", []) for document in (before, after)]
-    sentences += _fields("pass", before["pass"], after["pass"])
-    sentences += _fields("places", before["places"], after["places"])
-    sentences += [*_items("look", "name", *looks), *_order("looks", *looks, key="name")]
-    return tuple(sentences)
+    found += _fields("pass", "", before["pass"], after["pass"])
+    found += [*_items("look", "name", *looks), *_order("look", *looks, key="name")]
+    found += _fields("places", "", before["places"], after["places"])
+    found += _fields("notifications", "", before["notifications"], after["notifications"])
+    return tuple(found)
 
 
 def _document(file: ProgramFile | None) -> dict[str, Any]:
@@ -47,33 +80,31 @@ def _document(file: ProgramFile | None) -> dict[str, Any]:
     return file.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _listed(before: _Document, after: _Document, closed: Collection[str], *, brief: bool = False) -> Iterator[str]:
+def _listed(
+    before: _Document, after: _Document, closed: Collection[str], *, brief: bool = False
+) -> Iterator[Difference]:
     yield from _outlets(before["outlets"], after["outlets"], closed, brief=brief)
     catalogs = before["catalog"], after["catalog"]
     yield from _items("category", "code", catalogs[0]["categories"], catalogs[1]["categories"])
     yield from _products(catalogs[0]["products"], catalogs[1]["products"])
     yield from _items("rule", "name", before["rules"], after["rules"], brief=brief)
-    yield from _order("rules", before["rules"], after["rules"], key="name")
+    yield from _order("rule", before["rules"], after["rules"], key="name")
     yield from _items("tier", "code", before["tiers"]["levels"], after["tiers"]["levels"], brief=brief)
-    yield from _order("tiers", before["tiers"]["levels"], after["tiers"]["levels"])
+    yield from _order("tier", before["tiers"]["levels"], after["tiers"]["levels"])
     yield from _items("challenge", "code", before["challenges"], after["challenges"], brief=brief)
-    yield from _order("challenges", before["challenges"], after["challenges"])
-    gone = "left the file; its saved segment stays"
-    yield from _items("segment", "code", before["segments"], after["segments"], removed=gone, brief=brief)
+    yield from _order("challenge", before["challenges"], after["challenges"])
+    yield from _items("segment", "code", before["segments"], after["segments"], removed="left", brief=brief)
 
 
 def _outlets(
     before: list[_Document], after: list[_Document], closed: Collection[str], *, brief: bool = False
-) -> Iterator[str]:
-    for sentence in _items("outlet", "code", before, after, removed="closed", brief=brief):
-        noun, code, word, *rest = sentence.split(" ")
-        if code in closed and word in {"added", "added:"}:
-            word = word.replace("added", "opened again")
-        yield " ".join((noun, code, word, *rest))
-    yield from _order("outlets", before, after)
+) -> Iterator[Difference]:
+    for one in _items("outlet", "code", before, after, removed="closed", brief=brief):
+        yield replace(one, kind="opened") if one.kind == "added" and one.name in closed else one
+    yield from _order("outlet", before, after)
 
 
-def _products(before: list[_Document], after: list[_Document]) -> Iterator[str]:
+def _products(before: list[_Document], after: list[_Document]) -> Iterator[Difference]:
     old, new = {item["sku"]: item for item in before}, {item["sku"]: item for item in after}
     added = sum(1 for sku in new if sku not in old)
     removed = sum(1 for sku in old if sku not in new)
@@ -81,8 +112,7 @@ def _products(before: list[_Document], after: list[_Document]) -> Iterator[str]:
     if added + removed + changed <= PRODUCT_SENTENCES_MAX:
         yield from _items("product", "sku", before, after)
         return
-    counts = {"added": added, "changed": changed, "removed": removed}
-    yield "products: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    yield Difference("product", "", "counted", new={"added": added, "changed": changed, "removed": removed})
 
 
 def _items(
@@ -91,27 +121,48 @@ def _items(
     before: list[_Document],
     after: list[_Document],
     *,
-    removed: str = "removed",
+    removed: Kind = "removed",
     brief: bool = False,
-) -> Iterator[str]:
+) -> Iterator[Difference]:
     old, new = {item[key]: item for item in before}, {item[key]: item for item in after}
     for code, item in new.items():
         if code not in old:
-            told = "" if brief else _told(noun, item)
-            yield f"{noun} {code} added: {told}" if told else f"{noun} {code} added"
+            yield Difference(noun, code, "added", new=None if brief else item)
         else:
-            yield from _fields(f"{noun} {code}", old[code], item)
-    for code in old:
+            yield from _fields(noun, code, old[code], item)
+    for code, item in old.items():
         if code not in new:
-            yield f"{noun} {code} {removed}"
+            yield Difference(noun, code, removed, old=item)
 
 
-def _order(section: str, before: list[_Document], after: list[_Document], *, key: str = "code") -> Iterator[str]:
+def _order(noun: str, before: list[_Document], after: list[_Document], *, key: str = "code") -> Iterator[Difference]:
     known = {item[key] for item in before} & {item[key] for item in after}
     old = [item[key] for item in before if item[key] in known]
     new = [item[key] for item in after if item[key] in known]
     if old != new:
-        yield f"{section}: order {_value(old)} → {_value(new)}"
+        yield Difference(noun, "", "reordered", old=old, new=new)
+
+
+def _fields(noun: str, name: str, before: _Document, after: _Document) -> Iterator[Difference]:
+    for path, old, new in _differences(before, after):
+        yield Difference(noun, name, "changed", path, old, new)
+
+
+def _sentence(one: Difference) -> str:
+    """“outlet A: receipt_max_percent none → 50”."""
+    subject = f"{one.noun} {one.name}".rstrip()
+    if one.kind == "changed":
+        if _is_long_list(one.path, one.old) and _is_long_list(one.path, one.new):
+            told = _came_and_went(one.old, one.new)
+            if told:
+                return f"{subject}: {one.path} {told}"
+        return f"{subject}: {one.path} {_value(one.old)} → {_value(one.new)}"
+    if one.kind == "reordered":
+        return f"{_PLURALS.get(one.noun, one.noun)}: order {_value(one.old)} → {_value(one.new)}"
+    if one.kind == "counted":
+        return "products: " + ", ".join(f"{count} {word}" for word, count in one.new.items() if count)
+    told = _told(one.noun, one.new) if one.new is not None else ""
+    return f"{subject} {_SAID.get(one.kind, one.kind)}{': ' if told else ''}{told}"
 
 
 def _told(noun: str, item: _Document) -> str:
@@ -139,14 +190,6 @@ def _rule_told(rule: _Document) -> str:
     if rule.get("priority"):
         effects.append(f"priority {rule['priority']}")
     return f"{rule['family']} rule, {'when ' + ', '.join(when) if when else 'always'}: {', '.join(effects)}"
-
-
-def _fields(subject: str, before: _Document, after: _Document) -> Iterator[str]:
-    for path, old, new in _differences(before, after):
-        if _is_long_list(path, old) and _is_long_list(path, new) and (told := _came_and_went(old, new)):
-            yield f"{subject}: {path} {told}"
-        else:
-            yield f"{subject}: {path} {_value(old)} → {_value(new)}"
 
 
 def _is_long_list(path: str, value: Any) -> bool:

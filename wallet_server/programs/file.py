@@ -29,6 +29,7 @@ from wallet_server.programs.fields import (
     TimeZone,
 )
 from wallet_server.programs.look import PassLook, look_problems
+from wallet_server.programs.notifications import NotificationSettings
 from wallet_server.programs.places import BEACONS_OF_OUTLET_MAX, OutletBeacon, PlacesSettings
 from wallet_server.programs.points import PointsSettings
 from wallet_server.programs.rule import RULES_MAX, Earn, Moment, Rule
@@ -232,6 +233,7 @@ class ProgramFile(_Part):
     segments: list[SegmentSection] = []
     look: Annotated[PassLook, Field(alias="pass")] = PassLook()
     places: PlacesSettings = PlacesSettings()
+    notifications: NotificationSettings = NotificationSettings()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

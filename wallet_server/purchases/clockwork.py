@@ -14,10 +14,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.expiry import expire_due
 from wallet_server.ledger.holds import expire_holds
 from wallet_server.ledger.zeroing import run_due
+from wallet_server.notifications.facts import Noticed
+from wallet_server.notifications.services import tell
 from wallet_server.programs.queries import load_program
 from wallet_server.tiers.models import MemberTier
 
@@ -26,12 +27,13 @@ MEMBER_TIER: sa.Table = MemberTier.__table__  # type: ignore[attr-defined]
 
 def expire_due_points(session: Session, now: datetime) -> int:
     """Let points expire whose time is over; how many members lost some."""
-    return _show(session, expire_due(session, now), now)
+    return _show(session, expire_due(session, now), now, Noticed(balance=True))
 
 
 def expire_due_holds(session: Session, now: datetime) -> int:
     """Free the points of holds whose time is over; how many members got some back."""
-    return _show(session, expire_holds(session, now), now)
+    # They were set aside in silence: what follows at a till is what the phone tells of.
+    return _show(session, expire_holds(session, now), now, Noticed())
 
 
 def run_due_zeroing(session: Session, now: datetime) -> bool:
@@ -39,7 +41,7 @@ def run_due_zeroing(session: Session, now: datetime) -> bool:
     changed = run_due(session, now, holders=_tier_holders)
     if changed is None:
         return False
-    _show(session, changed, now)
+    _show(session, changed, now, Noticed(balance=True))
     return True
 
 
@@ -49,7 +51,7 @@ def _tier_holders(program_id: UUID, tiers: Sequence[str]) -> sa.Select[Any]:
     )
 
 
-def _show(session: Session, changed: Mapping[UUID, Sequence[UUID]], now: datetime) -> int:
+def _show(session: Session, changed: Mapping[UUID, Sequence[UUID]], now: datetime, said: Noticed) -> int:
     for program_id, member_ids in changed.items():
-        passes_changed(session, load_program(session, program_id=program_id), member_ids, now)
+        tell(session, load_program(session, program_id=program_id), dict.fromkeys(member_ids, said), now)
     return sum(len(member_ids) for member_ids in changed.values())

@@ -19,15 +19,16 @@ from wallet_server.challenges import returns as challenge_returns
 from wallet_server.challenges.progress import ChallengeState
 from wallet_server.challenges.queries import states as challenge_states
 from wallet_server.db import insert_rows, new_id
-from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.expiry import lock_current
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balance as read_balance
 from wallet_server.members.models import MemberStatistics
+from wallet_server.notifications.services import tell
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 from wallet_server.purchases.commands import RefundPurchase, check_refund
 from wallet_server.purchases.models import Purchase, PurchaseLine, Refund, RefundLine, Visit
+from wallet_server.purchases.noticed import noticed
 from wallet_server.purchases.queries import facts_of_day, purchase_by_id
 from wallet_server.purchases.recorded import facts_of_purchase
 from wallet_server.purchases.refund_points import PointsMoved, move_points
@@ -93,7 +94,7 @@ def refund_purchase(
     """
     check_refund(command)
     member_id = purchase_by_id(session, command.purchase_id).member_id
-    lock_current(session, program, [member_id], now)
+    before = lock_current(session, program, [member_id], now)[member_id]
     sale = sale_of(session, program, command, outlet)
     points = move_points(session, program, sale, now)
     _write_purchase(session, sale, points, now)
@@ -106,7 +107,8 @@ def refund_purchase(
     if tier != tier_before:
         effects["tier"] = {"from": tier_before, "to": tier}
     row = _refund_row(session, sale, command, points, effects, now=now, recorded_by=recorded_by)
-    passes_changed(session, program, [member_id], now)
+    balance = read_balance(session, member_id)
+    tell(session, program, {member_id: noticed(program, before, balance)}, now)
     if recorded_by.startswith("staff:"):
         _note(session, sale, row)
     return Refunded(
@@ -119,7 +121,7 @@ def refund_purchase(
         points_returned=points.returned,
         points_taken_back=points.taken_back,
         points_owed=points.owed,
-        balance=read_balance(session, member_id),
+        balance=balance,
         tier=tier,
         challenges=challenge_states(session, program, [member_id], now).get(member_id, ()),
         vouchers_withdrawn=rewards.vouchers_withdrawn,

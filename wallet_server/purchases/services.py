@@ -26,11 +26,14 @@ from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balances as read_balances
 from wallet_server.ledger.services import lock_balances, post, release_pending
 from wallet_server.members.models import MemberStatistics
+from wallet_server.notifications.facts import Noticed
+from wallet_server.notifications.services import tell
 from wallet_server.partners.services import settle
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import categories_of_skus, costs_of_skus, load_program
 from wallet_server.purchases.commands import CardRow, RecordPurchase, Source, check
 from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace
+from wallet_server.purchases.noticed import noticed
 from wallet_server.purchases.plan import (
     Plan,
     Planned,
@@ -337,7 +340,8 @@ def _write(
     settle(session, program, now, purchase_ids=paid_with_points)
     emit(session, program.id, [_event(planned, balances[planned.card.member_id]) for planned in plan.planned], now)
     _write_statistics(session, plan, member_ids)
-    held = {key: replace(plan.standings[key], tier=standings.get(key, Standing()).tier) for key in member_ids}
+    held_before = {key: standings.get(key, Standing()).tier for key in member_ids}
+    held = {key: replace(plan.standings[key], tier=held_before[key]) for key in member_ids}
     tiers = reconsider(session, program, member_ids, now, known=held)
     running = [facts_of(planned) for planned in plan.planned if is_running(planned)]
     advance = challenges.advance(session, program, running, now)
@@ -346,7 +350,10 @@ def _write(
         balances |= read_balances(session, {reward.member_id for reward in won})
     if any(reward.tier for reward in won):
         tiers |= read_tiers(session, {reward.member_id for reward in won})
-    passes_changed(session, program, member_ids, now, priority=IMPORT_PRIORITY if plan.source == "import" else 0)
+    if plan.source == "import":
+        passes_changed(session, program, member_ids, now, priority=IMPORT_PRIORITY)  # the past is shown in silence
+    else:
+        tell(session, program, _noticed(program, (locked, balances), (held_before, tiers), won), now)
     if plan.source == "panel":
         _note(session, plan)
     rewards: dict[UUID, list[Won]] = {}
@@ -364,6 +371,26 @@ def _write(
             rewards=tuple(rewards.get(planned.purchase_id, ())),
         )
         for planned in plan.planned
+    }
+
+
+def _noticed(
+    program: ProgramDefinition,
+    balances: tuple[Mapping[UUID, Balance], Mapping[UUID, Balance]],
+    tiers: tuple[Mapping[UUID, str | None], Mapping[UUID, str | None]],
+    won: Sequence[Won],
+) -> dict[UUID, Noticed]:
+    """What the members' phones may say: the differences between before and after, and what was won."""
+    (points_before, points), (tiers_before, held) = balances, tiers
+    return {
+        key: noticed(
+            program,
+            points_before[key],
+            points[key],
+            tiers=(tier, held[key]),
+            won=[one for one in won if one.member_id == key],
+        )
+        for key, tier in tiers_before.items()
     }
 
 
@@ -418,5 +445,6 @@ def release_due_points(session: Session, now: datetime) -> int:
     """
     released = release_pending(session, now)
     for program_id, member_ids in released.items():
-        passes_changed(session, load_program(session, program_id=program_id), member_ids, now)
+        said = dict.fromkeys(member_ids, Noticed(balance=True))
+        tell(session, load_program(session, program_id=program_id), said, now)
     return sum(len(member_ids) for member_ids in released.values())

@@ -15,19 +15,21 @@ from wallet_server.challenges.queries import states as challenge_states
 from wallet_server.challenges.services import advance
 from wallet_server.db import insert_free_rows, new_id
 from wallet_server.errors import DomainError, NotFoundError
-from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.expiry import lock_current
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balance as read_balance
 from wallet_server.members.models import MemberStatistics
+from wallet_server.notifications.services import tell
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.purchases.commands import RecordVisit, check_visit
 from wallet_server.purchases.models import Visit
+from wallet_server.purchases.noticed import noticed
 from wallet_server.purchases.queries import cards_by_number
 from wallet_server.purchases.recorded import facts_of_visit
 from wallet_server.rewards.services import grant
 from wallet_server.rewards.wins import Won
 from wallet_server.rules.validity import season
+from wallet_server.tiers.queries import tiers as read_tiers
 from wallet_server.tiers.services import reconsider
 from wallet_server.webhooks.events import Event
 from wallet_server.webhooks.services import emit
@@ -66,7 +68,8 @@ def record_visit(
         raise DomainError("card_blocked", "this card is blocked", status=409)
     outlet = program.outlet(command.outlet)
     member_id = card.member_id
-    lock_current(session, program, [member_id], now)
+    before = lock_current(session, program, [member_id], now)[member_id]
+    tier_before = read_tiers(session, [member_id]).get(member_id)
     visit = Visit(
         id=new_id(),
         program_id=program.id,
@@ -91,11 +94,13 @@ def record_visit(
     if season(program.section.validity, command.occurred_at, outlet.zone).earns:
         done = advance(session, program, [facts_of_visit(visit, command.outlet)], now)
         won = grant(session, program, done.completions, now)
-    passes_changed(session, program, [member_id], now)
+    balance = read_balance(session, member_id)
+    said = noticed(program, before, balance, tiers=(tier_before, tier), won=won)
+    tell(session, program, {member_id: said}, now)
     return Visited(
         id=visit.id,
         member_id=member_id,
-        balance=read_balance(session, member_id),
+        balance=balance,
         tier=tier,
         challenges=challenge_states(session, program, [member_id], now).get(member_id, ()),
         rewards=tuple(won),

@@ -278,7 +278,7 @@ def test_listmonk_3022_fetch_checkpoint(engine, monkeypatch):
         members = [add_member(session, program, NOW, marketing=rng.random() < 0.8) for _ in range(40)]
         campaign = made(session, program)
         start(session, program, campaign)
-    real_show, real_mark = services.show, services._mark
+    real_ask, real_mark = services.ask, services._mark
 
     def sometimes(real):
         def patched(*arguments, **values):
@@ -291,7 +291,7 @@ def test_listmonk_3022_fetch_checkpoint(engine, monkeypatch):
 
         return patched
 
-    monkeypatch.setattr(services, "show", sometimes(real_show))
+    monkeypatch.setattr(services, "ask", sometimes(real_ask))
     monkeypatch.setattr(services, "_mark", sometimes(real_mark))
     crashes, finished = 0, set()
     for _round in range(200):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from tests.conftest import NOW
-from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
 from wallet_server.issuance.models import Device, IssuedPass, Registration
 from wallet_server.issuance.queries import changed_serials, push_targets
 from wallet_server.issuance.services import (
@@ -85,7 +85,7 @@ def test_last_modified_moves_a_whole_second_with_each_change_even_within_one(sho
 
 def test_two_hundred_passes_go_into_one_row_of_work(shop):
     with transaction(shop.engine, ALL_PROGRAMS) as session:
-        pass_ids = [shop.program.id] * 450  # ids are only passed on
+        pass_ids = [new_id() for _ in range(450)]  # ids are only passed on
         from wallet_server.issuance.services import announce
 
         announce(session, shop.program.id, pass_ids, NOW)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,11 +17,13 @@ from wallet_server.db import new_id, reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.i18n import Translator, gettext_noop
 from wallet_server.idempotency.services import answer_once, request_hash
-from wallet_server.ledger.adjustments import Adjust, Role, adjust, adjustments, decide
+from wallet_server.ledger.adjustments import Adjust, Adjusted, Role, adjust, adjustments, decide
 from wallet_server.ledger.models import Adjustment
 from wallet_server.ledger.queries import balances
 from wallet_server.members.models import Member
 from wallet_server.members.queries import member_by_id, members_by_id
+from wallet_server.notifications.facts import Noticed
+from wallet_server.notifications.services import tell
 from wallet_server.web.context import server
 from wallet_server.web.forms import parse_points
 from wallet_server.web.panel.blueprint import blueprint
@@ -73,6 +76,7 @@ def member_adjust(desk: Desk, member_id: UUID) -> Response:
             address=request.remote_addr or "",
             now=now,
         )
+        _tell(session, desk, made, now)
         return 201, {"v": 1, "state": made.state, "points": made.points}
 
     with reading(context.engine, desk.program.id) as session:
@@ -113,6 +117,7 @@ def adjustment_decide(desk: Desk, adjustment_id: UUID) -> Response:
     if decision not in ("approve", "refuse"):
         abort(400)
     context, t = server(), reader()
+    now = context.clock.now()
     try:
         with transaction(context.engine, desk.program.id) as session:
             made = decide(
@@ -122,8 +127,9 @@ def adjustment_decide(desk: Desk, adjustment_id: UUID) -> Response:
                 approve=decision == "approve",
                 role=_role(desk),
                 actor=desk.actor,
-                now=context.clock.now(),
+                now=now,
             )
+            _tell(session, desk, made, now)
     except DomainError as error:
         if error.status == 404:
             raise
@@ -134,6 +140,11 @@ def adjustment_decide(desk: Desk, adjustment_id: UUID) -> Response:
     else:
         flash(t.gettext("Refused. No points have moved."), "info")
     return see_other(url_for("panel.adjustments", slug=desk.program.slug))
+
+
+def _tell(session: Session, desk: Desk, made: Adjusted, now: datetime) -> None:
+    if made.state == "posted":
+        tell(session, desk.program, {made.member_id: Noticed(points=made.points)}, now)
 
 
 def _list_page(desk: Desk, state: str, number: int, *, error: str = "", http_status: int = 200) -> Response:

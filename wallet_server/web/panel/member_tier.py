@@ -11,10 +11,11 @@ from flask import Response, flash, request, url_for
 from wallet_server.db import reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.i18n import gettext_noop
-from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.expiry import end_of_day
 from wallet_server.members.queries import member_by_id
 from wallet_server.members.tags import tags_of_member
+from wallet_server.notifications.facts import Noticed
+from wallet_server.notifications.services import tell
 from wallet_server.staff import audit
 from wallet_server.tiers.queries import tiers
 from wallet_server.tiers.services import grant_tier, protect_tier
@@ -46,6 +47,7 @@ def member_tier(desk: Desk, member_id: UUID) -> Response:
             until = end_of_day(_day(typed_day), program.time_zone)
         with transaction(context.engine, program.id) as session:
             held = tiers(session, [member_id]).get(member_id)
+            given = until is not None and tier != held
             if until is None or tier == held:
                 protect_tier(session, program, member_id, until=until, actor=desk.actor, now=now)
             elif grant_tier(session, program, member_id, tier=tier, until=until, actor=desk.actor, now=now) != tier:
@@ -59,7 +61,7 @@ def member_tier(desk: Desk, member_id: UUID) -> Response:
                 detail={"tier": tier, "until": until.isoformat()} if until else {"tier": held},
                 now=now,
             )
-            passes_changed(session, program, [member_id], now)
+            tell(session, program, {member_id: Noticed(tier=tier if given else None)}, now)
     except DomainError as error:
         return _refused(desk, member_id, StandingForm(", ".join(tags), tier=tier, tier_day=typed_day), error)
     t = reader()

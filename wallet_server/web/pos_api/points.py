@@ -12,6 +12,8 @@ from sqlmodel import Session
 from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.adjustments import Adjust, adjust
 from wallet_server.ledger.holds import HoldState, PlaceHold, find_hold, release_hold
+from wallet_server.notifications.facts import Noticed
+from wallet_server.notifications.services import tell
 from wallet_server.purchases.holds import capture_hold, place_hold
 from wallet_server.web.pos_api.blueprint import (
     Till,
@@ -108,7 +110,7 @@ def adjustment(till: Till) -> Response:
             now=till.now,
         )
         if done.state == "posted":
-            passes_changed(session, till.program, [done.member_id], till.now)
+            tell(session, till.program, {done.member_id: Noticed(points=done.points)}, till.now)
         return 201, adjustment_body(done, till.program)
 
     return respond(answer_key(till, data, work))

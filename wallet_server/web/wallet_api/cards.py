@@ -17,7 +17,7 @@ from wallet_server.issuance.content import CardLinks, CardState
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.queries import card_states
 from wallet_server.issuance.services import record_fetch
-from wallet_server.notifications.queries import newest
+from wallet_server.notifications.queries import said_to
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 
@@ -34,7 +34,7 @@ def read_card(context: ServerContext, session: Session, issued: IssuedPass) -> O
     """Read what the pass shows; from here on the session works for the pass's program."""
     set_scope(session, issued.program_id)
     program = load_program(session, program_id=issued.program_id)
-    [state] = card_states(session, program, [issued.id], context.clock.now(), news=newest)
+    [state] = card_states(session, program, [issued.id], context.clock.now(), news=said_to)
     return OpenCard(program, state)
 
 

@@ -15,7 +15,7 @@ from wallet_server.issuance.models import IssuedPass
 from wallet_server.members.models import MemberStatistics
 from wallet_server.notifications.models import Notification
 from wallet_server.notifications.queries import newest
-from wallet_server.notifications.services import Decision, Wanted, show
+from wallet_server.notifications.services import Decision, Wanted, ask
 from wallet_server.outbox.models import OutboxRow
 
 ORIGIN = "campaign:1"
@@ -37,7 +37,7 @@ def test_consent_and_a_pass_are_needed(session):
     passless = add_member(session, program, NOW, live=False)
     neither = add_member(session, program, NOW, marketing=False, live=False)
     everybody = [ready, silent, passless, neither]
-    decided = show(session, program, [wanted(member) for member in everybody], NOW)
+    decided = ask(session, program, [wanted(member) for member in everybody], NOW)
     assert decided == {
         ready: Decision("shown"),
         silent: Decision("suppressed", "no_consent"),
@@ -55,13 +55,13 @@ def test_a_voided_pass_is_no_pass(session):
     member = add_member(session, program, NOW)
     session.exec(select(IssuedPass).where(IssuedPass.member_id == member)).one().voided_at = NOW
     session.flush()
-    assert show(session, program, [wanted(member)], NOW)[member] == Decision("suppressed", "no_pass")
+    assert ask(session, program, [wanted(member)], NOW)[member] == Decision("suppressed", "no_pass")
 
 
 def test_the_push_comes_after_those_of_purchases(session):
     program = publish(session, NOW)
     member = add_member(session, program, NOW)
-    show(session, program, [wanted(member)], NOW)
+    ask(session, program, [wanted(member)], NOW)
     [row] = session.exec(select(OutboxRow)).all()
     assert (row.topic, row.queue, row.priority) == ("pass.changed", "push", 10)
 
@@ -70,24 +70,24 @@ def test_a_message_is_decided_once(session):
     program = publish(session, NOW)
     member = add_member(session, program, NOW)
     silent = add_member(session, program, NOW, marketing=False)
-    show(session, program, [wanted(member), wanted(silent)], NOW)
+    ask(session, program, [wanted(member), wanted(silent)], NOW)
     session.get(MemberStatistics, silent).marketing = True  # consent given later does not send old messages
     session.flush()
-    again = show(session, program, [wanted(member, "Changed"), wanted(silent)], NOW + timedelta(hours=1))
+    again = ask(session, program, [wanted(member, "Changed"), wanted(silent)], NOW + timedelta(hours=1))
     assert again == {member: Decision("shown", "already"), silent: Decision("suppressed", "already")}
     assert version(session, member) == 2
     assert newest(session, [member, silent]) == {member: "Hello"}
-    assert show(session, program, [wanted(silent, origin="campaign:2")], NOW)[silent] == Decision("shown")
+    assert ask(session, program, [wanted(silent, origin="campaign:2")], NOW)[silent] == Decision("shown")
 
 
 def test_the_newest_shown_message_is_the_news(session):
     program = publish(session, NOW)
     member = add_member(session, program, NOW)
     for hour, origin in ((2, "campaign:2"), (1, "campaign:1")):
-        show(session, program, [wanted(member, origin, origin)], NOW + timedelta(hours=hour))
+        ask(session, program, [wanted(member, origin, origin)], NOW + timedelta(hours=hour))
     session.get(MemberStatistics, member).marketing = False
     session.flush()
-    show(session, program, [wanted(member, "never", "campaign:3")], NOW + timedelta(hours=3))
+    ask(session, program, [wanted(member, "never", "campaign:3")], NOW + timedelta(hours=3))
     assert newest(session, [member]) == {member: "campaign:2"}
     assert newest(session, []) == {}
 
@@ -96,16 +96,16 @@ def test_a_member_of_another_program_is_nobody_here(session):
     program, other = publish(session, NOW), publish(session, NOW, slug="other")
     stranger = add_member(session, other, NOW)
     with pytest.raises(Exception, match=r"(?i)foreign key"), session.begin_nested():
-        show(session, program, [wanted(stranger)], NOW)
+        ask(session, program, [wanted(stranger)], NOW)
     assert newest(session, [stranger]) == {}
 
 
 def test_nothing_wanted_is_nothing_done(session):
     program = publish(session, NOW)
-    assert show(session, program, [], NOW) == {}
+    assert ask(session, program, [], NOW) == {}
     member = new_id()
     with pytest.raises(AssertionError, match="one message per member"):
-        show(session, program, [wanted(member), wanted(member, "again", "campaign:2")], NOW)
+        ask(session, program, [wanted(member), wanted(member, "again", "campaign:2")], NOW)
 
 
 def test_two_workers_at_once_show_it_once(engine):
@@ -118,7 +118,7 @@ def test_two_workers_at_once_show_it_once(engine):
     def worker() -> None:
         start.wait(timeout=20)
         with transaction(engine, program.id) as session:
-            outcomes.extend(show(session, program, [wanted(member) for member in members], NOW).values())
+            outcomes.extend(ask(session, program, [wanted(member) for member in members], NOW).values())
 
     threads = [threading.Thread(target=worker) for _ in range(4)]
     for thread in threads:
