@@ -25,9 +25,9 @@ from py_pkpass.models import Barcode, BarcodeFormat, Pass, StoreCard
 from passes.apple.bundle import signed_pass
 from passes.apple.development import DevelopmentCertificates, make_development_certificates
 from passes.apple.signing import Signer
+from passes.artwork import Look, pass_images
 from passes.content import CardCode, Colors, PassContent, PassField, PassImages
 from tests.tools import require_tool
-from wallet_server.issuance.pictures import draw_brand, draw_strip
 
 PASS_TYPE_ID = "pass.com.example.bench"
 TEAM_ID = "TEAM123456"
@@ -51,8 +51,8 @@ def measure(data: Path, *, rounds: int = ROUNDS, passes: int = PASSES) -> dict[s
         team_id=TEAM_ID,
     )
     paths = _files(data, certificates)
-    brand = draw_brand(NAME, COLORS)
-    images = PassImages(icon=brand.icon, logo=brand.logo, strip=draw_strip(NAME, COLORS, None))
+    look = Look(name=NAME, background=COLORS.background, foreground=COLORS.foreground, accent=COLORS.label)
+    images = pass_images(look)
     card = _card(images)
     size = len(_sign(card, signer, now, 0, 50))
     found: dict[str, list[float]] = {"limit": [], "ours": [], "two threads": [], "py-pkpass": []}

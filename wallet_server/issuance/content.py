@@ -12,23 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from passes.content import Beacon, CardCode, Colors, PassContent, PassField, PassImages, Place, StampCard
+from passes.content import Beacon, CardCode, PassContent, PassField, PassImages, Place
 from wallet_server.challenges.progress import ChallengeState
 from wallet_server.i18n import LocalizedText, Translator, gettext_noop, localized, translator
+from wallet_server.issuance.looks import StripState, card_look, colors_of, stamps_of, strip_state
 from wallet_server.issuance.places import OutletVisits, chosen_places
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import Challenge, OutletSection
+from wallet_server.programs.look import ResolvedLook, Strip
 from wallet_server.programs.places import OUTLET_WORD
 from wallet_server.rewards.wins import grouped
 
 PROGRESS_ON_FRONT_MAX: Final = 2
 CHALLENGES_ON_BACK_MAX: Final = 10
 VOUCHERS_MAX: Final = 10
-STAMPS_MAX: Final = 30
 
 NEWS_KEY: Final = "news"
 LATEST_KEY: Final = "latest"
@@ -85,6 +86,10 @@ class CardState:
     visits: tuple[OutletVisits, ...] = ()
     """Only read where the card cannot name all outlets."""
     voided: bool = False
+    today: date | None = None
+    """The day in the program's zone: the season of the look."""
+    tier_done: int | None = None
+    """How much of the way to the next level is done, of 40 steps; only read where a strip draws it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,14 +132,15 @@ def pass_content(
     name = texts.own(program.section.name)
     # Said once and up front: `look.description` may be missing in some of the languages.
     description = texts.own(look.description) if look.description else texts.say(lambda t: _description(program, t))
-    shown, rest = _by_relevance(program, state)
+    shown_look = look_of_card(program, state)
+    shown, rest = _by_relevance(program, state, shown_look.strip)
     places, beacons = _places(program, state, texts)
     return PassContent(
         serial_number=state.serial,
         organization_name=look.organization or name,
         program_name=name,
         description=description,
-        colors=colors(program, state.tier),
+        colors=colors_of(shown_look),
         card=CardCode(
             number=spaced(state.card_number),
             message=state.card_number,
@@ -157,7 +163,7 @@ def pass_content(
             _spoken(LATEST_KEY, state, texts, state.latest, gettext_noop("Latest")),
             *_back(program, state, links, texts, rest),
         ),
-        stamps=stamps(program, state.challenges),
+        stamps=stamps_of(shown_look, card_strip(program, state)),
         places=places,
         beacons=beacons,
         max_distance_meters=program.file.places.max_distance_meters if places else None,
@@ -185,20 +191,26 @@ def spaced(card_number: str) -> str:
     return " ".join(card_number[start : start + 4] for start in range(0, len(card_number), 4))
 
 
-def colors(program: ProgramDefinition, tier: str | None) -> Colors:
-    """The colours of the card: the level's own background where it has one."""
-    look = program.file.look
-    level = program.level(tier) if tier else None
-    background = level.color if level and level.color else look.background
-    return Colors(background=background, foreground=look.foreground, label=look.label)
+def language_of(program: ProgramDefinition, state: CardState) -> str:
+    """The language of a card: the member's, or the program's first."""
+    return state.language if state.language in program.languages else program.default_language
 
 
-def stamps(program: ProgramDefinition, challenges: Sequence[ChallengeState]) -> StampCard | None:
-    """The stamp card that the look names, or none."""
-    for state in challenges:
-        if state.code == program.file.look.stamps and 1 <= state.target <= STAMPS_MAX:
-            return StampCard(filled=max(0, min(state.progress, state.target)), total=state.target)
-    return None
+def look_of_card(program: ProgramDefinition, state: CardState) -> ResolvedLook:
+    """The look of a card in its state."""
+    return card_look(program, state.tier, state.challenges, state.today)
+
+
+def card_strip(program: ProgramDefinition, state: CardState) -> StripState:
+    """The strip of a card in its state."""
+    return strip_state(
+        program,
+        look_of_card(program, state),
+        tier=state.tier,
+        challenges=state.challenges,
+        language=language_of(program, state),
+        tier_done=state.tier_done,
+    )
 
 
 def _description(program: ProgramDefinition, t: Translator) -> str:
@@ -215,13 +227,16 @@ def _tier(program: ProgramDefinition, state: CardState, texts: _Texts) -> PassFi
 _Standing = tuple[Challenge, ChallengeState]
 
 
-def _by_relevance(program: ProgramDefinition, state: CardState) -> tuple[tuple[_Standing, ...], tuple[_Standing, ...]]:
+def _by_relevance(
+    program: ProgramDefinition, state: CardState, strip: Strip
+) -> tuple[tuple[_Standing, ...], tuple[_Standing, ...]]:
     """The challenges for the front and those for the back: what is nearest to its goal comes first.
 
     Stamps that are drawn on the strip are said in words on the back only.
     """
     known = [(found, s) for s in state.challenges if (found := program.challenge(s.code)) is not None]
-    open_ones = [item for item in known if not item[1].finished and item[0].code != program.file.look.stamps]
+    stamped = strip.challenge if strip.kind == "stamps" else None
+    open_ones = [item for item in known if not item[1].finished and item[0].code != stamped]
     # Stable: equals stay in the order of the program file.
     ranked = sorted(open_ones, key=lambda item: -item[1].progress / item[1].target)
     front = tuple(ranked[:PROGRESS_ON_FRONT_MAX])

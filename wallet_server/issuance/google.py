@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
 import httpx
 
-from passes.content import PassContentError, Place, StampCard
+from passes.content import PassContentError, Place
 from passes.google.client import GoogleProblem, GoogleWallet, GoogleWalletError, Pace
 from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, resource_id
 from passes.google.save_link import SAVE_URL, save_jwt
-from wallet_server.issuance.content import CardLinks, CardState, pass_content, stamps
+from wallet_server.issuance.content import CardLinks, CardState, card_strip, pass_content
 from wallet_server.issuance.credentials import GoogleParameters
+from wallet_server.issuance.looks import everyones_look
 from wallet_server.issuance.places import outlet_map
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.settings import GOOGLE_API_URL
@@ -50,15 +51,10 @@ def art_url(public_url: str, program: ProgramDefinition, name: str) -> str:
     return f"{public_url}/passes/art/{program.slug}/{program.version}/{name}.png"
 
 
-def hero_name(stamped: StampCard | None) -> str:
-    """The name of the wide picture at the foot of a card, in the state of the stamps."""
-    return "hero" if stamped is None else f"hero-{stamped.filled}-of-{stamped.total}"
-
-
 def program_class(
-    program: ProgramDefinition, *, issuer_id: str, public_url: str, places: bool = False
+    program: ProgramDefinition, *, issuer_id: str, public_url: str, places: bool = False, today: date | None = None
 ) -> dict[str, Any]:
-    """What all cards of a program share, as Google's LoyaltyClass.
+    """What all cards of a program share, as Google's LoyaltyClass, with the colour of the day's season.
 
     With ``places`` it tells where the outlets are, if all cards tell the same; the objects do otherwise.
     """
@@ -69,7 +65,7 @@ def program_class(
         suffix=class_suffix(program),
         organization_name=(look.organization or name)[:ISSUER_NAME_CHARACTERS_MAX],
         program_name=name,
-        background=look.background,
+        background=everyones_look(program, today).background,
         logo_url=art_url(public_url, program, "logo"),
         # Google calls back over https only, and refuses a class that names anything else.
         callback_url=f"{public_url}/google/callbacks" if public_url.startswith("https://") else None,
@@ -98,13 +94,12 @@ def card_object(
     places: bool = False,
 ) -> dict[str, Any]:
     """One member's card, as Google's LoyaltyObject; ``places`` as in :func:`program_class`."""
-    hero = hero_name(stamps(program, state.challenges))
     content = pass_content(program, state, CardLinks(page_url=page_url))
     return loyalty_object(
         replace(content, places=()) if outlet_map(program).shares_places else content,
         issuer_id=issuer_id,
         class_suffix=class_suffix(program),
-        hero_url=art_url(public_url, program, hero),
+        hero_url=art_url(public_url, program, card_strip(program, state).hero_name),
         merchant_locations=places,
     )
 
@@ -131,7 +126,7 @@ class GoogleCards:
             transport=transport,
         )
         self._turn = threading.Lock()
-        self._classes: dict[UUID, int] = {}
+        self._classes: dict[UUID, tuple[int, str]] = {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -150,11 +145,12 @@ class GoogleCards:
                 "public_url": self._public_url,
                 "places": self._parameters.places,
             }
-            if self._classes.get(program.id) != program.version:
-                self._client.upsert_class(program_class(program, **issuer))
+            made = program.version, everyones_look(program, state.today).background
+            if self._classes.get(program.id) != made:
+                self._client.upsert_class(program_class(program, today=state.today, **issuer))
                 if len(self._classes) >= CLASSES_KNOWN_MAX:
                     self._classes.clear()
-                self._classes[program.id] = program.version
+                self._classes[program.id] = made
             self._client.upsert_object(card_object(program, state, page_url=page_url, **issuer), exists=state.live)
         except GoogleWalletError as error:
             if error.problem is GoogleProblem.NOT_FOUND:

@@ -1,11 +1,11 @@
-"""The pictures of a program's cards, drawn from its look. Pure, and slow enough to be kept by the caller."""
+"""The pictures of a program's cards, drawn from its looks. Pure, and slow enough to be kept by the caller."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from passes.artwork import NAME_CHARACTERS_MAX, SCALES, Look, icon_png, logo_png, strip_of, strip_png
-from passes.content import Colors, Picture, Scaled, StampCard
+from passes.artwork import SCALES, Look, StripArt, icon_png, logo_png, strip_png
+from passes.content import Picture, Scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,26 +16,24 @@ class Brand:
     logo: Scaled
 
 
-def look_of(name: str, colors: Colors) -> Look:
-    """The look to draw; ``name`` is the program's in the reader's language."""
-    return Look(
-        name=name[:NAME_CHARACTERS_MAX],
-        background=colors.background,
-        foreground=colors.foreground,
-        accent=colors.label,
-    )
-
-
-def draw_brand(name: str, colors: Colors) -> Brand:
+def draw_brand(look: Look) -> Brand:
     """Icon and logo."""
-    look = look_of(name, colors)
     return Brand(
         icon=Scaled(*(Picture.of(icon_png(look, scale)) for scale in SCALES)),
         logo=Scaled(*(Picture.of(logo_png(look, scale)) for scale in SCALES)),
     )
 
 
-def draw_strip(name: str, colors: Colors, stamps: StampCard | None) -> Scaled:
-    """The strip, with the stamps as they stand."""
-    art = strip_of(look_of(name, colors), stamps)
+def draw_strip(art: StripArt) -> Scaled:
+    """The strip in its state."""
     return Scaled(*(Picture.of(strip_png(art, scale)) for scale in SCALES))
+
+
+def size_of_strip(pictures: Scaled) -> int:
+    """How many bytes the three pictures hold."""
+    return sum(len(picture.data) for picture in (pictures.x1, pictures.x2, pictures.x3))
+
+
+def size_of_brand(brand: Brand) -> int:
+    """How many bytes icon and logo hold."""
+    return size_of_strip(brand.icon) + size_of_strip(brand.logo)

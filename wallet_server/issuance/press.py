@@ -19,12 +19,15 @@ from zoneinfo import ZoneInfo
 from passes.apple.bundle import signed_pass
 from passes.apple.signing import SignatureMemory, Signer
 from passes.content import PassImages, Scaled
-from wallet_server.issuance.content import CardLinks, CardState, colors, pass_content, stamps
-from wallet_server.issuance.pictures import Brand, draw_brand, draw_strip
+from wallet_server.issuance.content import CardLinks, CardState, card_strip, language_of, look_of_card, pass_content
+from wallet_server.issuance.looks import brand_of, strip_art
+from wallet_server.issuance.pictures import Brand, draw_brand, draw_strip, size_of_brand, size_of_strip
 from wallet_server.programs.definition import ProgramDefinition
 
 PASSES_BYTES_KEPT: Final = 16 * 1024 * 1024
-PICTURES_KEPT: Final = 64
+BRANDS_BYTES_KEPT: Final = 8 * 1024 * 1024
+STRIPS_BYTES_KEPT: Final = 48 * 1024 * 1024
+"""About 300 strips: a busy program in three languages has so many in sight."""
 MAKING_SECONDS_MAX: Final = 5.0
 """How long to wait for another thread that makes the same value; then both make it."""
 
@@ -97,8 +100,8 @@ class PassPress:
         self._allow_http = allow_http
         self._memory = memory
         self._passes: Kept[bytes] = Kept(PASSES_BYTES_KEPT, len)
-        self._brands: Kept[Brand] = Kept(PICTURES_KEPT)
-        self._strips: Kept[Scaled] = Kept(PICTURES_KEPT)
+        self._brands: Kept[Brand] = Kept(BRANDS_BYTES_KEPT, size_of_brand)
+        self._strips: Kept[Scaled] = Kept(STRIPS_BYTES_KEPT, size_of_strip)
 
     def pkpass(
         self, program: ProgramDefinition, state: CardState, links: CardLinks, *, now: datetime, signed_at: datetime
@@ -123,10 +126,9 @@ class PassPress:
 
     def pictures(self, program: ProgramDefinition, state: CardState) -> PassImages:
         """Icon, logo and strip of a card."""
-        language = state.language if state.language in program.languages else program.default_language
-        name, look = program.name(language), colors(program, state.tier)
-        stamped = stamps(program, state.challenges)
-        brand = self._brands.get((name, look), lambda: draw_brand(name, look))
-        # The name is not on the strip: all languages share it.
-        strip = self._strips.get((look, stamped), lambda: draw_strip(name, look, stamped))
+        look = brand_of(program, look_of_card(program, state), language_of(program, state))
+        art = strip_art(program, card_strip(program, state))
+        brand = self._brands.get(look, lambda: draw_brand(look))
+        # By its content: what looks alike is drawn once, whatever program or language it is of.
+        strip = self._strips.get(art.digest, lambda: draw_strip(art))
         return PassImages(icon=brand.icon, logo=brand.logo, strip=strip)

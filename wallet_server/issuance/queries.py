@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
@@ -18,6 +19,7 @@ from wallet_server.challenges.queries import states
 from wallet_server.db import UTCDateTime, among
 from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher, Said
 from wallet_server.issuance.credentials import OfType
+from wallet_server.issuance.looks import BAR_STEPS, asks_way
 from wallet_server.issuance.models import Device, IssuedPass, Registration
 from wallet_server.issuance.places import OutletVisits, outlet_map
 from wallet_server.ledger.expiry import current_balances
@@ -30,6 +32,8 @@ from wallet_server.purchases.models import Purchase, Visit
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.queries import vouchers
 from wallet_server.tiers.models import MemberTier
+from wallet_server.tiers.projection import way_to_next
+from wallet_server.tiers.queries import standings as tier_standings
 
 CARDS_MAX: Final = 1_000
 SERIALS_MAX: Final = 1_000
@@ -145,12 +149,16 @@ def card_states(
     won = _vouchers(session, member_ids, now)
     told = news(session, member_ids)
     visited = _visits(session, program, {member.id: member for _, member, _, _ in rows}.values())
+    ways = _ways(session, program, member_ids, now) if asks_way(program) else {}
+    today = now.astimezone(ZoneInfo(program.time_zone)).date()
     return [
         _card_state(
             issued,
             member,
             card,
             tier=tier,
+            tier_done=ways.get(member.id),
+            today=today,
             spendable=shown(accounts.get(member.id, Balance()), program.points),
             pending=accounts.get(member.id, Balance()).pending,
             challenges=standings.get(member.id, ()),
@@ -181,6 +189,14 @@ def _card_state(issued: IssuedPass, member: Member, card: Card, *, tier: str | N
         voided=issued.voided_at is not None or card.blocked_at is not None,
         **values,
     )
+
+
+def _ways(
+    session: Session, program: ProgramDefinition, member_ids: Sequence[UUID], now: datetime
+) -> dict[UUID, int | None]:
+    """How far members are on the way to the next level, in steps of a bar."""
+    found = tier_standings(session, program, member_ids, now)
+    return {member_id: way_to_next(program, standing, now, BAR_STEPS) for member_id, standing in found.items()}
 
 
 def _vouchers(session: Session, member_ids: Sequence[UUID], now: datetime) -> dict[UUID, tuple[CardVoucher, ...]]:

@@ -42,8 +42,8 @@ class Strip(_Part):
 
     kind: StripKind
     challenge: Code | None = None
-    glyph: Glyph = "star"
-    """What a stamp shows; the last of a card is always a gift."""
+    glyph: Glyph | None = None
+    """What a stamp shows, a star by itself; the last of a card is always a gift. On a bar, what stands at its goal."""
     motif: Motif = "hills"
     """What lies behind it."""
 

@@ -69,6 +69,22 @@ def projection(
     return Projection(_next(table, standing, today, held), _keep(table, standing, now, held, days))
 
 
+def way_to_next(program: ProgramDefinition, standing: Standing, now: datetime, steps: int) -> int | None:
+    """How much of the way to the level above is done, in whole steps of ``steps``; None where there is none above.
+
+    Of several thresholds the nearest counts if any of them is enough, else the farthest. All steps are done only when
+    the level is reached.
+    """
+    table = tier_table(program)
+    held = table.index(standing.tier) or 0
+    if held + 1 >= len(table.steps):
+        return None
+    step = table.steps[held + 1]
+    counts, tenure = window_counts(table, standing)[0], tenure_days(table, standing, table.today(now))
+    done = [(goal.target - goal.missing(counts, tenure)) * steps // goal.target for goal in step.goals]
+    return max(done) if step.any else min(done)
+
+
 def _needs(step: Step, counts: Counts, tenure: int, days_left: int | None = None) -> tuple[Need, ...]:
     missing = ((goal.kind, goal.missing(counts, tenure)) for goal in step.goals)
     needs = tuple(Need(kind, amount) for kind, amount in missing if amount)

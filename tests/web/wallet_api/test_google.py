@@ -137,7 +137,10 @@ def test_a_wrong_address_leads_nowhere(client, holder, google):
     assert google.calls == []
 
 
-@pytest.mark.parametrize(("name", "size"), [("logo", (660, 660)), ("hero", (1032, 336)), ("hero-2-of-5", (1032, 336))])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("logo", (660, 660)), ("hero-own-0-mk-2-of-5", (1032, 336)), ("hero-own-1-ru-5-of-5", (1032, 336))],
+)
 def test_google_fetches_the_pictures_that_the_cards_name(client, holder, name, size):
     answer = client.get(f"/passes/art/{holder.program.slug}/1/{name}.png")
     assert (answer.status_code, answer.content_type) == (200, "image/png")
@@ -145,7 +148,20 @@ def test_google_fetches_the_pictures_that_the_cards_name(client, holder, name, s
     assert Image.open(BytesIO(answer.data)).size == size
 
 
-@pytest.mark.parametrize("name", ["hero-6-of-5", "hero-1-of-9", "hero-1-of-99", "strip", "hero-1", "hero--1-of-5"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hero-own-0-mk-6-of-5",
+        "hero-own-0-mk-1-of-9",
+        "hero-own-0-mk",
+        "hero-0-0-mk-1-of-5",
+        "hero-own-9-mk-1-of-5",
+        "hero-own-0-de-1-of-5",
+        "hero-own-0-mk--1-of-5",
+        "hero",
+        "strip",
+    ],
+)
 def test_only_pictures_of_real_cards_are_drawn(client, holder, name):
     assert client.get(f"/passes/art/{holder.program.slug}/1/{name}.png").status_code == 404
     assert client.get("/passes/art/nobody/1/logo.png").status_code == 404

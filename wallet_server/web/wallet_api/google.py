@@ -5,7 +5,6 @@ Sources: developers.google.com/wallet/retail/loyalty-cards (web, use-callbacks-f
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from typing import Final
@@ -15,8 +14,7 @@ import structlog
 from flask import Blueprint, Flask, Response, current_app, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from passes.artwork import google_hero_png, google_logo_png, strip_of
-from passes.content import StampCard
+from passes.artwork import google_hero_png, google_logo_png
 from passes.google.callbacks import (
     BODY_BYTES_MAX,
     GOOGLE_KEYS_URL,
@@ -28,13 +26,11 @@ from passes.google.callbacks import (
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError, NotFoundError
-from wallet_server.issuance.content import colors
 from wallet_server.issuance.google import GoogleCards, GoogleTroubleError
+from wallet_server.issuance.looks import brand_of, everyones_look, state_of_hero, strip_art
 from wallet_server.issuance.pace import SharedPace
-from wallet_server.issuance.pictures import look_of
 from wallet_server.issuance.press import Kept
 from wallet_server.issuance.services import google_event, google_object_made
-from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 from wallet_server.settings import GOOGLE_API_URL
 from wallet_server.web.context import server
@@ -45,7 +41,7 @@ from wallet_server.web.wallet_api.downloads import pass_of
 pages = Blueprint("google_pages", __name__)
 callbacks = Blueprint("google_callbacks", __name__)
 
-ART_KEPT: Final = 64
+ART_BYTES_KEPT: Final = 16 * 1024 * 1024
 ART_LIMIT: Final = "600/minute"
 ART_SECONDS: Final = 24 * 3600
 CALLBACKS_LIMIT: Final = "1200/minute"
@@ -53,7 +49,6 @@ KEYS_SECONDS: Final = 12 * 3600
 KEYS_RETRY_SECONDS: Final = 60
 KEYS_TIMEOUT_S: Final = 5.0
 KEYS_BYTES_MAX: Final = 256 * 1024
-_HERO: Final = re.compile(r"hero(?:-(\d{1,2})-of-(\d{1,2}))?")
 
 
 class GoogleKeys:
@@ -110,7 +105,7 @@ def prepare(app: Flask) -> None:
         pace = SharedPace(context.engine, parameters.issuer_id)
         app.extensions["google_cards"] = GoogleCards(parameters, public_url=context.settings.public_url, pace=pace)
     app.extensions["google_keys"] = GoogleKeys(keys_url(context))
-    app.extensions["google_art"] = Kept[bytes](ART_KEPT)
+    app.extensions["google_art"] = Kept[bytes](ART_BYTES_KEPT, len)
 
 
 @pages.get("/passes/<token>/google")
@@ -142,30 +137,19 @@ def art(slug: str, version: int, name: str) -> Response:  # noqa: ARG001 - see t
     with reading(server().engine) as session:
         program = load_program(session, slug=slug)
     kept: Kept[bytes] = current_app.extensions["google_art"]
-    look = look_of(program.name(program.default_language), colors(program, None))
     if name == "logo":
-        picture = kept.get((look, "logo"), lambda: google_logo_png(look))
+        look = brand_of(program, everyones_look(program, None), program.default_language)
+        picture = kept.get(look, lambda: google_logo_png(look))
     else:
-        stamped = _stamps(program, name)
-        picture = kept.get((look, stamped), lambda: google_hero_png(strip_of(look, stamped)))
+        state = state_of_hero(program, name)
+        if state is None:  # only what a card of this program can show is drawn
+            raise NotFoundError("not_found", "there is no such picture")
+        strip = strip_art(program, state)
+        picture = kept.get(strip.digest, lambda: google_hero_png(strip))
     response = Response(picture, content_type="image/png")
     response.headers["Cache-Control"] = f"public, max-age={ART_SECONDS}"
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return response
-
-
-def _stamps(program: ProgramDefinition, name: str) -> StampCard | None:
-    """The stamps that a picture's name asks for: only what a card of this program can show is drawn."""
-    found = _HERO.fullmatch(name)
-    if found is None:
-        raise NotFoundError("not_found", "there is no such picture")
-    if found[1] is None:
-        return None
-    challenge = program.challenge(program.file.look.stamps) if program.file.look.stamps else None
-    filled, total = int(found[1]), int(found[2])
-    if challenge is None or total != challenge.target or filled > total:
-        raise NotFoundError("not_found", "there is no such picture")
-    return StampCard(filled=filled, total=total)
 
 
 @callbacks.post("/google/callbacks")
