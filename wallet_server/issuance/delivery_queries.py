@@ -231,6 +231,13 @@ class PassStory:
     phones: int
     happenings: Sequence[Happening]
 
+    @property
+    def lag(self) -> timedelta | None:
+        """How long the newest update took to the phone (Google: to Google); none before the first."""
+        reached = self.issued.fetched_at if self.issued.wallet == "apple" else self.issued.pushed_at
+        begun = self.issued.delivered_change_at
+        return reached - begun if reached is not None and begun is not None else None
+
 
 def stories(session: Session, member_id: UUID, now: datetime) -> list[PassStory]:
     """The stories of a member's passes, Apple's first. Google's passes that were never made are left out."""

@@ -12,6 +12,7 @@ from flask import Response, request, url_for
 from sqlmodel import Session
 
 from wallet_server.db import new_id, reading
+from wallet_server.issuance.delivery_queries import stories
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.queries import pass_of_member
 from wallet_server.ledger.adjustments import adjustments
@@ -29,10 +30,11 @@ from wallet_server.web.context import server
 from wallet_server.web.member.addresses import wallet_links
 from wallet_server.web.memberships import read_membership
 from wallet_server.web.panel.blueprint import blueprint
+from wallet_server.web.panel.delivery_words import story_words
 from wallet_server.web.panel.desk import Desk, allowed
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.qr import qr_svg
-from wallet_server.web.rendering import see_other
+from wallet_server.web.rendering import reader, see_other
 
 MEMBERS_PER_PAGE: Final = 50
 ENTRIES_PER_PAGE: Final = 25
@@ -142,6 +144,7 @@ def member_page(
         membership = read_membership(session, desk.program, person, now)
         rows = entries(session, member_id, before_sequence=before, limit=ENTRIES_PER_PAGE + 1)
         passes = read_passes(session, member_id)
+        told = stories(session, member_id, now)
         lots = lots_of_member(session, member_id, limit=LOTS_SHOWN + 1)
         holds = open_holds(session, member_id, now)
         asked = adjustments(session, desk.program, state="waiting", member_id=member_id)
@@ -173,6 +176,8 @@ def member_page(
         tags=tags,
         coefficients=[one for one in coefficients if one.ends_at is None or one.ends_at > now],
         passes=passes,
+        stories=told,
+        **story_words(reader()),
         page_url=page_url,
         links=wallet_links(person),
         qr=qr_svg,

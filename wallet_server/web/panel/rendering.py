@@ -9,6 +9,8 @@ from flask import Response, request, url_for
 
 from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.i18n import gettext_noop
+from wallet_server.issuance.delivery_queries import watch_of
+from wallet_server.issuance.models import DeliveryWatch
 from wallet_server.ledger.adjustments import waiting_count
 from wallet_server.programs.queries import load_program
 from wallet_server.staff.roles import Role
@@ -71,6 +73,7 @@ def panel_page(
         navigation=_navigation(desk),
         programs=_programs(desk),
         program_tabs=shown_tabs(desk),
+        delivery_alarm=_delivery_alarm(desk),
         **context,
     )
 
@@ -95,6 +98,13 @@ def _waiting(desk: Desk) -> int:
         return 0
     with reading(server().engine, desk.program.id) as session:
         return waiting_count(session, desk.program)
+
+
+def _delivery_alarm(desk: Desk) -> DeliveryWatch | None:
+    if wants_fragment() or not desk.may("manager"):
+        return None
+    with reading(server().engine, desk.program.id) as session:
+        return watch_of(session, desk.program.id)
 
 
 def _programs(desk: Desk) -> list[Place]:
