@@ -28,6 +28,7 @@ TABS: Final = (
     Tab(gettext_noop("Partners"), "panel.program_partners"),
     Tab(gettext_noop("API keys"), "panel.program_keys", "owner"),
     Tab(gettext_noop("Webhooks"), "panel.program_webhooks", "owner"),
+    Tab(gettext_noop("Delivery"), "panel.program_delivery"),
     Tab(gettext_noop("Versions"), "panel.program_versions"),
 )
 SECTION: Final = "panel.program_"
