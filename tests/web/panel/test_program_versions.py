@@ -41,7 +41,7 @@ def test_each_version_says_what_it_changed(manager: FlaskClient, server: ServerC
         "now: points × 4 · Monday" in text
     )
     assert "Rule removed: Summer 4 % of the price in points" in text
-    assert "points.base_percent 1 → 2" in text
+    assert "Program · Points · percent that comes back before: 1 now: 2" in text
     assert text.index("Rule removed: Summer") < text.index("New rule: Happy hour"), "the newest is first"
 
 
@@ -72,8 +72,8 @@ def test_many_versions_have_pages_and_htmx_gets_the_list_alone(
     for number in range(11):
         publish(server, clock, program=points(number + 2))
     first = said(manager.get(VERSIONS))
-    assert "base_percent 11 → 12" in first
-    assert "base_percent 2 → 3" in first
+    assert "before: 11 now: 12" in first
+    assert "before: 2 now: 3" in first
     assert "The program began." not in first
     older = manager.get(VERSIONS, query_string={"before": 3}, headers=HTMX)
     assert "<html" not in older.get_data(as_text=True)

@@ -18,6 +18,7 @@ from wallet_server.programs.services import change_program
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
 from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.program_changes_words import ChangeWords, change_reader
 from wallet_server.web.panel.program_points_form import (
     REFUSALS,
     PointsForm,
@@ -118,7 +119,7 @@ def _form_page(
         name: t.gettext(REFUSALS[one.code], least=t.number(one.least), most=t.number(one.most))
         for name, one in (found if problems is None else problems).items()
     }
-    changed, others, refused = _changes(desk, points) if points is not None else ([], (), "")
+    changed, others, refused = _changes(desk, points) if points is not None else ([], [], "")
     return panel_page(
         desk,
         "panel/program/points_edit.html",
@@ -137,17 +138,20 @@ def _form_page(
     )
 
 
-def _changes(desk: Desk, points: PointsSettings) -> tuple[list[WordsChange], tuple[str, ...], str]:
+def _changes(desk: Desk, points: PointsSettings) -> tuple[list[WordsChange], list[ChangeWords], str]:
     """What publishing would change in the reader's words; what these do not say, as the versions page says it."""
     program, t = desk.program, reader()
     try:
-        differing = diff.changes(program.file, with_points(program.file, points))
+        file = with_points(program.file, points)
     except ValidationError as error:
-        return [], (), str(error.errors(include_url=False, include_input=False)[0]["msg"])
+        return [], [], str(error.errors(include_url=False, include_input=False)[0]["msg"])
     before, after = points_words(program.points, t, program), points_words(points, t, program)
     changed = [
         WordsChange(heading, [one for one in old if one not in new], [one for one in new if one not in old])
         for (heading, old), (_, new) in zip(before, after, strict=True)
         if old != new
     ]
-    return changed, () if changed else differing, ""
+    if changed:
+        return changed, [], ""
+    words = change_reader(program.file, file, t)
+    return [], [words.told(one) for one in diff.differences(program.file, file)], ""

@@ -10,7 +10,7 @@ from flask import Response, request
 from sqlmodel import Session
 
 from wallet_server.db import reading
-from wallet_server.i18n import Translator
+from wallet_server.i18n import Translator, gettext_noop
 from wallet_server.programs import diff
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import ProgramFile
@@ -22,6 +22,7 @@ from wallet_server.rules.words import Names, conditions_of, effects_of, mentione
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
 from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.program_changes_words import ChangeWords, change_reader
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.rendering import reader
 
@@ -31,26 +32,14 @@ CHANGES_SHOWN: Final = 100
 
 
 @dataclass(frozen=True)
-class RuleChange:
-    """A rule that came (``before`` empty), went (``after`` empty) or changed, in words."""
-
-    name: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True)
 class Changes:
-    """What differs between two versions; ``more`` counts what is not listed."""
+    """What differs between two versions; ``more`` counts what is not listed.
 
-    rules: tuple[RuleChange, ...]
-    others: tuple[str, ...]
+    None at all: then it was the catalog, which versions do not keep.
+    """
+
+    told: tuple[ChangeWords, ...]
     more: int
-
-    @property
-    def are_none(self) -> bool:
-        """Nothing that a version keeps differs: then it was the catalog, which is kept in its own tables."""
-        return not (self.rules or self.others)
 
 
 @dataclass(frozen=True)
@@ -121,24 +110,34 @@ def _changes(
     session: Session, old: ProgramFile, new: ProgramFile, t: Translator, program: ProgramDefinition
 ) -> Changes:
     rules = _rule_changes(session, old.rules, new.rules, t, program)
-    told = rules[:CHANGES_SHOWN]
-    # Rules are told above in the reader's own words.
-    others = [said for said in diff.changes(old, new) if not said.startswith("rule ")]
-    shown = others[: CHANGES_SHOWN - len(told)]
-    return Changes(tuple(told), tuple(shown), len(rules) + len(others) - len(told) - len(shown))
+    # Rules have sentences of their own.
+    others = [one for one in diff.differences(old, new) if one.noun != "rule"]
+    words = change_reader(old, new, t)
+    told = [*rules[:CHANGES_SHOWN], *map(words.told, others[: max(0, CHANGES_SHOWN - len(rules))])]
+    return Changes(tuple(told), len(rules) + len(others) - len(told))
 
 
 def _rule_changes(
     session: Session, old: Sequence[Rule], new: Sequence[Rule], t: Translator, program: ProgramDefinition
-) -> list[RuleChange]:
+) -> list[ChangeWords]:
     before, after = {rule.name: rule for rule in old}, {rule.name: rule for rule in new}
     changed = [name for name in dict.fromkeys((*after, *before)) if before.get(name) != after.get(name)]
     skus, codes = mentioned(rule for name in changed for rule in (before.get(name), after.get(name)) if rule)
     names = Names(product_names(session, skus), category_names(session, codes))
     return [
-        RuleChange(name, _words(before.get(name), t, program, names), _words(after.get(name), t, program, names))
+        ChangeWords(
+            t.gettext(_rule_heading(before.get(name), after.get(name)), name=name),
+            _words(before.get(name), t, program, names),
+            _words(after.get(name), t, program, names),
+        )
         for name in changed
     ]
+
+
+def _rule_heading(before: Rule | None, after: Rule | None) -> str:
+    if before is None:
+        return gettext_noop("New rule: %(name)s")
+    return gettext_noop("Rule removed: %(name)s") if after is None else gettext_noop("Rule changed: %(name)s")
 
 
 def _words(rule: Rule | None, t: Translator, program: ProgramDefinition, names: Names) -> str:
