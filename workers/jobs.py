@@ -21,6 +21,7 @@ from sqlmodel import Session
 from wallet_server.campaigns.services import BATCH_DUE, send_batch
 from wallet_server.db import ALL_PROGRAMS, is_locked, transaction
 from wallet_server.issuance.services import PASS_CHANGED, REFRESH_PRIORITY, passes_changed, refresh_passes
+from wallet_server.issuance.turns import DAY_TURNED, Turn, ask_for_turn, refresh_turned
 from wallet_server.mail.services import MAIL_DUE
 from wallet_server.outbox import services as outbox
 from wallet_server.outbox.services import Leased
@@ -67,6 +68,13 @@ def _look_up(session: Session, program: ProgramDefinition, payload: Mapping[str,
     look_up(session, program, UUID(payload["recovery_id"]), now)
 
 
+def _turn_day(session: Session, program: ProgramDefinition, payload: Mapping[str, Any], now: datetime) -> None:
+    after = UUID(payload["after"]) if payload["after"] else None
+    turn = Turn.from_json(payload["turn"])
+    if (reached := refresh_turned(session, program, turn, after, now)) is not None:
+        ask_for_turn(session, program.id, turn, reached, now)
+
+
 def _review_tiers(session: Session, program: ProgramDefinition, payload: Mapping[str, Any], now: datetime) -> None:
     reviewed = review_table(session, program, UUID(payload["after"]) if payload["after"] else None, now)
     for member_ids in reviewed.changed.values():
@@ -80,6 +88,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     PASS_CHANGED: Handler(outside=push.pass_changed),
     BATCH_DUE: Handler(inside=_send_campaign_batch),
     PROGRAM_PUBLISHED: Handler(inside=_refresh_passes),
+    DAY_TURNED: Handler(inside=_turn_day),
     TIERS_CHANGED: Handler(inside=_review_tiers),
     WEBHOOK_DUE: Handler(outside=webhooks.webhook_due),
     RECOVERY_REQUESTED: Handler(inside=_look_up),

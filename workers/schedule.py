@@ -15,6 +15,7 @@ from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transaction
 from wallet_server.idempotency.services import prune as prune_idempotency_keys
 from wallet_server.issuance.services import passes_changed, prune_callbacks
+from wallet_server.issuance.turns import turn_programs
 from wallet_server.issuance.watch import KEEP_HOURS, prune_hours
 from wallet_server.notifications.services import prune as prune_messages
 from wallet_server.notifications.settling import wake
@@ -103,6 +104,16 @@ def wake_messages(context: ServerContext) -> None:
                 return
 
 
+def turn_days(context: ServerContext) -> None:
+    """Show a new day on the passes of programs where it has begun: seasons of looks, windows of challenges."""
+    after = None
+    for _ in range(TURNS_MAX):
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            after = turn_programs(session, context.clock.now(), after)
+        if after is None:
+            return
+
+
 def fail_lost_recipients(context: ServerContext) -> None:
     """Say of members whose campaign batch was given up that they were not reached."""
     with transaction(context.engine, ALL_PROGRAMS) as session:
@@ -160,6 +171,7 @@ TASKS: Final = (
     Task("count deliveries", timedelta(seconds=5), count_deliveries),
     Task("watch deliveries", timedelta(minutes=1), watch_deliveries),
     Task("wake messages", timedelta(seconds=5), wake_messages),
+    Task("turn days", timedelta(seconds=30), turn_days),
     Task("fail lost recipients", timedelta(seconds=10), fail_lost_recipients),
     Task("ring forgotten webhooks", timedelta(minutes=1), ring_forgotten_webhooks),
     Task("prune", timedelta(hours=1), prune),

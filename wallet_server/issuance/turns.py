@@ -1,0 +1,147 @@
+"""The turn of a day: passes that look otherwise because a season or a challenge's window has turned.
+
+A pass shows the local day of its program. Nobody buys at midnight, so nothing else would tell the phones. Only those
+passes are raised that can have changed: of the levels of the looks that turned, and of the members who had come on in
+a window that is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final, Self
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlmodel import Session, col
+
+from wallet_server.challenges.models import ChallengeProgress
+from wallet_server.challenges.progress import window_key
+from wallet_server.issuance.looks import asks_way
+from wallet_server.issuance.models import IssuedPass
+from wallet_server.issuance.services import REFRESH_PRIORITY, passes_changed_by_id
+from wallet_server.outbox import services as outbox
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.models import Program
+from wallet_server.programs.queries import load_program
+from wallet_server.tiers.models import MemberTier
+
+DAY_TURNED: Final = "program.day_turned"
+TURNED_AT_ONCE: Final = 1_000
+PROGRAMS_AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What a new day changes on passes. ``everyone``: on all; else for members of ``tiers`` and of ``windows``.
+
+    ``windows`` has challenges by code, with the key of the window that is over.
+    """
+
+    everyone: bool = False
+    tiers: tuple[str, ...] = ()
+    windows: Mapping[str, str]
+
+    @property
+    def changes_anything(self) -> bool:
+        return self.everyone or bool(self.tiers or self.windows)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"everyone": self.everyone, "tiers": list(self.tiers), "windows": dict(self.windows)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        return cls(everyone=value["everyone"], tiers=tuple(value["tiers"]), windows=dict(value["windows"]))
+
+
+def turn_between(program: ProgramDefinition, before: date, today: date) -> Turn:
+    """What has turned from one local day of the program to a later one."""
+    tiers: dict[str, None] = {}
+    everyone = False
+    for look in program.file.look.looks:
+        dates = look.when.dates or ()
+        if any(part.covers(before) for part in dates) == any(part.covers(today) for part in dates):
+            continue
+        everyone = everyone or look.when.tiers is None
+        tiers.update(dict.fromkeys(look.when.tiers or ()))
+    if program.file.tiers.window.kind == "calendar_year" and before.year != today.year and asks_way(program):
+        everyone = True
+    windows = {}
+    for challenge in program.file.challenges:
+        over = window_key(challenge.window.kind, before)
+        if over != window_key(challenge.window.kind, today):
+            windows[challenge.code] = over
+    return Turn(everyone=everyone, tiers=() if everyone else tuple(tiers), windows={} if everyone else windows)
+
+
+def turn_programs(session: Session, now: datetime, after: UUID | None = None) -> UUID | None:
+    """Ask for the renewal of passes of each program whose local day has turned since it was last looked at.
+
+    Scope ``ALL_PROGRAMS``. Looks at so many programs at once; returns the id to go on after, None when all are done.
+    A program that is looked at for the first time has nothing to renew: its passes show the day they were given out.
+    """
+    programs = sa.select(col(Program.id), col(Program.turned_on)).order_by(col(Program.id)).limit(PROGRAMS_AT_ONCE)
+    rows = session.execute(programs if after is None else programs.where(col(Program.id) > after)).all()
+    for program_id, turned_on in rows:
+        program = load_program(session, program_id=program_id)
+        today = now.astimezone(ZoneInfo(program.time_zone)).date()
+        if turned_on is not None and turned_on >= today:
+            continue
+        is_mine = session.scalar(
+            sa.update(Program)
+            .where(col(Program.id) == program_id, col(Program.turned_on).is_not_distinct_from(turned_on))
+            .values(turned_on=today)
+            .returning(col(Program.id)),
+            execution_options={"synchronize_session": False},
+        )
+        if is_mine is not None and turned_on is not None:
+            turn = turn_between(program, turned_on, today)
+            if turn.changes_anything:
+                ask_for_turn(session, program_id, turn, None, now)
+    return rows[-1].id if len(rows) == PROGRAMS_AT_ONCE else None
+
+
+def ask_for_turn(session: Session, program_id: UUID, turn: Turn, after: UUID | None, now: datetime) -> None:
+    """Have the passes of a turn renewed, those after ``after``."""
+    payload = {"v": 1, "after": None if after is None else str(after), "turn": turn.as_json()}
+    outbox.add(session, topic=DAY_TURNED, queue="bulk", program_id=program_id, payload=payload, now=now)
+
+
+def refresh_turned(
+    session: Session, program: ProgramDefinition, turn: Turn, after: UUID | None, now: datetime
+) -> UUID | None:
+    """Raise the versions of the next part of the passes that a turn has changed and that somebody holds.
+
+    Returns the id to go on after; None when all are done.
+    """
+    held = sa.select(col(IssuedPass.id)).where(
+        col(IssuedPass.program_id) == program.id, col(IssuedPass.live), col(IssuedPass.voided_at).is_(None)
+    )
+    if not turn.everyone:
+        held = held.where(col(IssuedPass.member_id).in_(_members_of(program, turn)))
+    if after is not None:
+        held = held.where(col(IssuedPass.id) > after)
+    part = list(session.scalars(held.order_by(col(IssuedPass.id)).limit(TURNED_AT_ONCE)))
+    if part:
+        passes_changed_by_id(session, program.id, part, now, priority=REFRESH_PRIORITY)
+    return part[-1] if len(part) == TURNED_AT_ONCE else None
+
+
+def _members_of(program: ProgramDefinition, turn: Turn) -> sa.CompoundSelect[UUID]:
+    of_tiers = sa.select(col(MemberTier.member_id)).where(
+        col(MemberTier.program_id) == program.id, col(MemberTier.tier).in_(turn.tiers)
+    )
+    of_windows = sa.select(col(ChallengeProgress.member_id)).where(
+        col(ChallengeProgress.program_id) == program.id,
+        sa.or_(
+            sa.false(),
+            *(
+                sa.and_(col(ChallengeProgress.challenge) == code, col(ChallengeProgress.window) == window)
+                for code, window in turn.windows.items()
+            ),
+        ),
+        sa.or_(col(ChallengeProgress.progress) != 0, col(ChallengeProgress.completions) != 0),
+    )
+    return of_tiers.union(of_windows)
