@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from wallet_server import context as server_context
 from wallet_server.context import ServerContext
 from wallet_server.settings import Settings
+from wallet_server.web import context as web_context
 from wallet_server.web import (
     files,
     health,
@@ -44,7 +45,7 @@ def create_app(settings: Settings, context: ServerContext | None = None) -> Flas
     """
     context = context or server_context.make_context(settings)
     app = Flask("wallet_server", template_folder=str(ROOT / "templates"), static_folder=None)
-    app.extensions["wallet"] = context
+    web_context.init_app(app, context)
     app.config.update(MAX_CONTENT_LENGTH=BODY_BYTES_MAX, MAX_FORM_MEMORY_SIZE=BODY_BYTES_MAX)
     app.config.update(MAX_FORM_PARTS=FORM_PARTS_MAX, PROPAGATE_EXCEPTIONS=False)
     Htmx(app)  # replaces app.request_class: no other extension may do so

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
 
+import sqlalchemy as sa
+import structlog
 from sqlalchemy.engine import Engine
 
 from wallet_server.clock import Clock, SandboxClock, SystemClock
-from wallet_server.db import create_engine
+from wallet_server.db import create_engine, reading
+from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.credentials import Wallets, load_wallets
+from wallet_server.issuance.keys import imported_keys
 from wallet_server.issuance.press import PassPress
 from wallet_server.issuance.signatures import FILE_NAME, SignatureBook
 from wallet_server.settings import Settings
 from wallet_server.tokens import TokenMint
+
+LOOK_EVERY_S: Final = 3.0
+"""How soon an imported certificate is used."""
+READ_EVERY_S: Final = 3600.0
+"""How soon a certificate is used whose time has come, though nothing was imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +72,55 @@ def make_context(settings: Settings, *, pool_size: int = 5) -> ServerContext:
             memory=SignatureBook(settings.WALLET_DATA_DIR / FILE_NAME),
         ),
     )
+
+
+class ContextKeeper:
+    """This process's context, with the wallets' keys as they were imported last. Safe for threads.
+
+    Whoever asks in the right moment looks whether other keys were imported, and reads them; the others go on with
+    the context that there is. Keys that cannot be used leave everything as it was: those in use still work.
+    """
+
+    def __init__(self, context: ServerContext, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
+        self._monotonic = monotonic
+        self._turn = threading.Lock()
+        self._seen = context.wallets.imported
+        self._look_at = monotonic() + LOOK_EVERY_S
+        self._read_at = monotonic() + READ_EVERY_S
+
+    def current(self) -> ServerContext:
+        """The context to work with now; another object than before only when other keys are in force."""
+        if self._monotonic() >= self._look_at and self._turn.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._turn.release()
+        return self._context
+
+    def _look(self) -> None:
+        # From the end of a look to the next: a database that answers slowly is not asked all the time.
+        try:
+            with reading(self._context.engine) as session:
+                imported = imported_keys(session)
+            due = self._monotonic() >= self._read_at
+            if imported != self._seen or due:
+                self._seen, self._read_at = imported, self._monotonic() + READ_EVERY_S
+                self._read()
+        except sa.exc.DBAPIError as error:
+            structlog.get_logger().warning("imported keys could not be looked for", error=str(error.orig))
+        finally:
+            self._look_at = self._monotonic() + LOOK_EVERY_S
+
+    def _read(self) -> None:
+        before = self._context
+        try:
+            wallets = load_wallets(before.settings, before.machine_clock.now(), before.engine)
+        except ConfigurationError as error:
+            structlog.get_logger().error("imported keys are not used: the ones before stay", error=str(error))
+            return
+        if wallets.says_the_same_as(before.wallets):
+            return
+        press = before.press.renewed(wallets.signer, allow_http=wallets.development, programs=wallets.programs)
+        self._context = replace(before, wallets=wallets, press=press)
+        structlog.get_logger().info("imported keys are in use", expires=f"{wallets.signer.not_after:%Y-%m-%d}")

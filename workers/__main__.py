@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import structlog
 
 from wallet_server import migrations
-from wallet_server.context import ServerContext, make_context
+from wallet_server.context import ContextKeeper, ServerContext, make_context
 from wallet_server.errors import ConfigurationError
 from wallet_server.logs import configure_logging
 from wallet_server.settings import Settings, load_settings
 from workers.dispatcher import Dispatcher
 from workers.queues import QUEUES, connect, queue, work_until_stopped
-from workers.runtime import make_runtime
+from workers.runtime import RuntimeKeeper, make_runtime
 from workers.schedule import Scheduler
 
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _work(settings: Settings, context: ServerContext, name: str) -> None:
     url = _redis_url(settings)
-    runtime = make_runtime(context)
+    runtime = RuntimeKeeper(make_runtime(context), ContextKeeper(context).current)
     _say_ready("worker")
     try:
         work_until_stopped(url, name, runtime, pause=time.sleep)
@@ -68,7 +68,7 @@ def _dispatch(settings: Settings, context: ServerContext) -> None:
 
 def _tick(context: ServerContext) -> None:
     _say_ready("tick")
-    Scheduler(context, time.monotonic).run(_stop_event())
+    Scheduler(ContextKeeper(context).current, time.monotonic).run(_stop_event())
 
 
 def _say_ready(part: str) -> None:

@@ -7,7 +7,7 @@ because a job that RQ hands out on two queues is lost for ever when the worker i
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,9 +110,8 @@ class BellWorker(SimpleWorker):
     job_class = Doorbell
     log_result_lifespan = False
     max_connection_wait_time = 5.0
-    runtime: Runtime
 
-    def __init__(self, bell: Queue, runtime: Runtime) -> None:
+    def __init__(self, bell: Queue, runtime: Callable[[], Runtime]) -> None:
         super().__init__(
             [bell],
             connection=bell.connection,
@@ -121,12 +120,12 @@ class BellWorker(SimpleWorker):
             log_job_description=False,
             worker_ttl=WORKER_TTL_S,
         )
-        self.runtime = runtime
+        self._runtime = runtime
         self.asked_to_stop = False
 
     def perform_job(self, job: Job, queue: Queue, execution: Any) -> bool:
         assert isinstance(job, Doorbell)
-        job.runtime = self.runtime
+        job.runtime = self._runtime()
         return super().perform_job(job, queue, execution)
 
     def subscribe(self) -> None:
@@ -149,10 +148,10 @@ class BellWorker(SimpleWorker):
         structlog.get_logger().error("job failed", job=job.id, exc_info=exc_info)
 
 
-def work_until_stopped(url: str, name: str, runtime: Runtime, *, pause: Any) -> None:
+def work_until_stopped(url: str, name: str, runtime: Callable[[], Runtime], *, pause: Any) -> None:
     """Work on one queue until SIGTERM or SIGINT, through any outage of Valkey.
 
-    ``pause`` waits for a number of seconds (``time.sleep``).
+    ``runtime`` is asked before each job; ``pause`` waits for a number of seconds (``time.sleep``).
     """
     log = structlog.get_logger().bind(queue=name)
     lost = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
 
@@ -86,26 +86,70 @@ class Runtime:
         self.context.engine.dispose()
 
 
+class RuntimeKeeper:
+    """A worker's runtime, whose lines follow the keys that are imported. For one thread."""
+
+    def __init__(self, runtime: Runtime, current: Callable[[], ServerContext]) -> None:
+        self._runtime = runtime
+        self._current = current
+
+    def __call__(self) -> Runtime:
+        """The runtime to do the next work with; lines whose keys were replaced are hung up and made anew."""
+        context = self._current()
+        if context is not self._runtime.context:
+            self._runtime = _renewed(self._runtime, context)
+        return self._runtime
+
+    def close(self) -> None:
+        """Hang up."""
+        self._runtime.close()
+
+
 def make_runtime(context: ServerContext) -> Runtime:
     """Prepare the lines to the wallets; nothing is sent before the first push.
 
     Raises :class:`ConfigurationError` for an address that cannot be one of a push service.
     """
-    pusher = _pusher(context, context.wallets.signer)
     of_programs = {program_id: _pusher(context, signer) for program_id, signer in context.wallets.programs.items()}
-    parameters = context.wallets.google
-    google = None
-    if parameters is not None:
-        pace = SharedPace(context.engine, parameters.issuer_id)
-        google = GoogleCards(parameters, public_url=context.settings.public_url, pace=pace)
     return Runtime(
         context=context,
-        pusher=pusher,
-        google=google,
+        pusher=_pusher(context, context.wallets.signer),
+        google=_google(context),
         webhooks=make_webhooks(context),
         mail=make_mail(context),
         program_pushers=of_programs,
     )
+
+
+def _renewed(runtime: Runtime, context: ServerContext) -> Runtime:
+    """The runtime with these keys: lines whose keys are the same stay open."""
+    before, now = runtime.context.wallets, context.wallets
+    # New ones first: whatever is wrong with a key must not leave a worker without any line.
+    own = {
+        program_id: runtime.program_pushers[program_id]
+        if _is_same(before.programs.get(program_id), signer) and program_id in runtime.program_pushers
+        else _pusher(context, signer)
+        for program_id, signer in now.programs.items()
+    }
+    pusher = runtime.pusher if _is_same(before.signer, now.signer) else _pusher(context, now.signer)
+    google = runtime.google if before.google == now.google else _google(context)
+    kept = {id(line) for line in (pusher, google, *own.values())}
+    for line in (runtime.pusher, runtime.google, *runtime.program_pushers.values()):
+        if line is not None and id(line) not in kept:
+            line.close()
+    return replace(runtime, context=context, pusher=pusher, google=google, program_pushers=own)
+
+
+def _is_same(before: Signer | None, now: Signer) -> bool:
+    return before is not None and before.fingerprint == now.fingerprint
+
+
+def _google(context: ServerContext) -> GoogleCards | None:
+    parameters = context.wallets.google
+    if parameters is None:
+        return None
+    pace = SharedPace(context.engine, parameters.issuer_id)
+    return GoogleCards(parameters, public_url=context.settings.public_url, pace=pace)
 
 
 def _pusher(context: ServerContext, signer: Signer) -> ApnsSender:

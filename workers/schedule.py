@@ -182,22 +182,26 @@ TASKS: Final = (
 
 @dataclass
 class Scheduler:
-    """The tick: runs each task at its time; one that fails does not stop the others."""
+    """The tick: runs each task at its time; one that fails does not stop the others.
 
-    context: ServerContext
+    ``context`` is asked before each turn: imported keys are others than those at the start.
+    """
+
+    context: Callable[[], ServerContext]
     monotonic: Callable[[], float]
     tasks: tuple[Task, ...] = TASKS
     _due_at: dict[str, float] = field(default_factory=dict, init=False)
 
     def turn(self) -> None:
         """Run the tasks that are due."""
+        context = self.context()
         for task in self.tasks:
             now = self.monotonic()
             if now < self._due_at.get(task.name, now):
                 continue
             self._due_at[task.name] = now + task.every.total_seconds()
             try:
-                task.run(self.context)
+                task.run(context)
             except Exception as error:  # noqa: BLE001 - the others must go on, and this one comes again
                 structlog.get_logger().error("a scheduled task failed", task=task.name, exc_info=error)
 

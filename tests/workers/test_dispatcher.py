@@ -44,7 +44,7 @@ def answer(workshop, bells) -> Iterator[callable]:
 
     def run(name: str = "push") -> None:
         [bell] = [bell for bell in bells if bell.name == name]
-        BellWorker(bell, workshop.runtime).work(burst=True, logging_level="ERROR")
+        BellWorker(bell, lambda: workshop.runtime).work(burst=True, logging_level="ERROR")
 
     return run
 

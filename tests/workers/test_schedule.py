@@ -22,7 +22,7 @@ def test_each_task_runs_at_its_own_time(workshop):
         Task(name, timedelta(seconds=every), lambda _context, name=name: ran.append(name))
         for name, every in (("fast", 2), ("slow", 10))
     )
-    scheduler = Scheduler(workshop.context, lambda: seconds[0], tasks)
+    scheduler = Scheduler(lambda: workshop.context, lambda: seconds[0], tasks)
     for moment in (0, 1, 2, 3, 4, 9, 10):
         seconds[0] = moment
         scheduler.turn()
@@ -38,14 +38,14 @@ def test_a_task_that_fails_does_not_stop_the_others(workshop):
 
     tasks = (Task("bad", timedelta(seconds=1), fail), Task("good", timedelta(seconds=1), lambda _: ran.append(1)))
     with capture_logs() as logs:
-        Scheduler(workshop.context, lambda: 0.0, tasks).turn()
+        Scheduler(lambda: workshop.context, lambda: 0.0, tasks).turn()
     assert ran == [1]
     assert [entry["task"] for entry in logs] == ["bad"]
 
 
 def test_every_task_of_ours_runs_on_an_empty_server(workshop):
     with capture_logs() as logs:
-        Scheduler(workshop.context, lambda: 0.0).turn()
+        Scheduler(lambda: workshop.context, lambda: 0.0).turn()
     assert logs == []
 
 

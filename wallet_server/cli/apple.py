@@ -90,7 +90,7 @@ def import_certificate_(file: Path, slug: str | None, wwdr: Path | None) -> None
     click.echo(f"  pass type    {imported.identity.pass_type_id}")
     click.echo(f"  team         {imported.identity.team_id}")
     click.echo(f"  valid until  {imported.not_after:%Y-%m-%d}")
-    click.echo("Restart the server, then ask `wallet-server doctor`.")
+    click.echo("A running server uses it within seconds. Ask `wallet-server doctor`.")
     if not imported.by_apple:
         click.secho("This certificate is not Apple's: iPhones will refuse its passes.", fg="yellow", err=True)
     if settings.WALLET_APPLE_CERTIFICATE_FILE and not slug:

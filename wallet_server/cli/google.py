@@ -43,7 +43,8 @@ def import_account(file: Path, issuer_id: str) -> None:
             now=SystemClock().now(),
         )
     click.secho(f"Imported: {account.email} acts for issuer {issuer_id}.", fg="green")
-    click.echo(f"Restart the server, then ask `wallet-server google check`. Delete {file}: it is not needed any more.")
+    click.echo(f"A running server uses it within seconds. Delete {file}: it is not needed any more.")
+    click.echo("Ask `wallet-server google check` whether Google takes it.")
     if settings.WALLET_GOOGLE_ISSUER_ID:
         click.secho("WALLET_GOOGLE_ISSUER_ID is set and goes before it: unset it.", fg="yellow", err=True)
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -27,7 +27,13 @@ from passes.apple.signing import CertificateProblem, Signer
 from passes.google.account import GoogleAccountProblem, ServiceAccount
 from wallet_server.db import reading
 from wallet_server.errors import ConfigurationError
-from wallet_server.issuance.keys import KeyVault, programs_with_certificates, stored_google_account, stored_signer
+from wallet_server.issuance.keys import (
+    KeyVault,
+    imported_keys,
+    programs_with_certificates,
+    stored_google_account,
+    stored_signer,
+)
 from wallet_server.issuance.models import WalletKey
 from wallet_server.settings import Settings
 
@@ -82,6 +88,8 @@ class Wallets:
     """Signed by our own root: no real iPhone takes the passes."""
     programs: Mapping[UUID, Signer] = field(default_factory=dict)
     """The certificates of programs that have their own; ``signer`` is that of all others."""
+    imported: frozenset[tuple[UUID, datetime]] = frozenset()
+    """The imported keys that this was read from; see :func:`.keys.imported_keys`."""
 
     @property
     def pass_type_id(self) -> str:
@@ -90,6 +98,17 @@ class Wallets:
     def signer_of(self, program_id: UUID) -> Signer:
         """Who signs the passes of a program; its push topic and the pass type are the certificate's."""
         return self.programs.get(program_id, self.signer)
+
+    def says_the_same_as(self, other: Wallets) -> bool:
+        """Whether signers and Google's account are those of ``other``, whatever was imported in between."""
+
+        def said(wallets: Wallets) -> tuple[Any, ...]:
+            programs = {program_id: signer.fingerprint for program_id, signer in wallets.programs.items()}
+            google = wallets.google
+            account = google and (google.issuer_id, google.account.signer.key_id, google.account.email)
+            return wallets.signer.fingerprint, programs, account
+
+        return said(self) == said(other)
 
     def programs_of_type(self, pass_type_id: str) -> OfType:
         """Which programs' passes are of a type."""
@@ -185,9 +204,11 @@ def load_wallets(settings: Settings, now: datetime, engine: Engine | None = None
     together, cannot be read, or (in the sandbox) are Apple's own. An expired certificate does not stop the
     start: the till must go on, only passes are no longer signed.
     """
-    development, programs = False, {}
+    development, programs, imported = False, {}, frozenset[tuple[UUID, datetime]]()
     try:
         if engine is not None:
+            # Before the keys themselves: what is imported meanwhile is then seen as new the next time.
+            imported = _imported(engine)
             programs = _stored_signers_of_programs(settings, now, engine)
         if settings.WALLET_APPLE_CERTIFICATE_FILE is not None:
             signer = _configured_signer(settings)
@@ -210,12 +231,18 @@ def load_wallets(settings: Settings, now: datetime, engine: Engine | None = None
         google=load_google(settings, engine) if engine is not None else _google(settings),
         development=development,
         programs=programs,
+        imported=imported,
     )
 
 
 def load_google(settings: Settings, engine: Engine) -> GoogleParameters | None:
     """Google's parameters of the environment, else the imported ones. Raises :class:`ConfigurationError`."""
     return _google(settings) or _stored_google(settings, engine)
+
+
+def _imported(engine: Engine) -> frozenset[tuple[UUID, datetime]]:
+    with _stored(engine) as session:
+        return imported_keys(session) if session else frozenset()
 
 
 def _stored_signer(settings: Settings, now: datetime, engine: Engine) -> Signer | None:

@@ -194,6 +194,12 @@ def stored_signer(session: Session, vault: KeyVault, program_id: UUID | None, no
     return next(iter(in_force or signers), None)
 
 
+def imported_keys(session: Session) -> frozenset[tuple[UUID, datetime]]:
+    """Which keys were imported, and when: another set than before says that keys have to be read again."""
+    rows = session.exec(select(WalletKey.id, WalletKey.imported_at).where(col(WalletKey.imported_at).is_not(None)))
+    return frozenset((key_id, imported_at) for key_id, imported_at in rows if imported_at is not None)
+
+
 def programs_with_certificates(session: Session) -> list[UUID]:
     """The programs that have a certificate of their own."""
     rows = session.exec(select(WalletKey.program_id).where(col(WalletKey.certificate).is_not(None)).distinct())

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from copy import copy
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
@@ -102,6 +103,12 @@ class PassPress:
         self._passes: Kept[bytes] = Kept(PASSES_BYTES_KEPT, len)
         self._brands: Kept[Brand] = Kept(BRANDS_BYTES_KEPT, size_of_brand)
         self._strips: Kept[Scaled] = Kept(STRIPS_BYTES_KEPT, size_of_strip)
+
+    def renewed(self, signer: Signer, *, allow_http: bool, programs: Mapping[UUID, Signer]) -> PassPress:
+        """A press with other certificates and the same memory: what was printed names its certificate."""
+        press = copy(self)
+        press._signer, press._programs, press._allow_http = signer, dict(programs), allow_http
+        return press
 
     def pkpass(
         self, program: ProgramDefinition, state: CardState, links: CardLinks, *, now: datetime, signed_at: datetime

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from flask import current_app
+from typing import Final
 
-from wallet_server.context import ServerContext
+from flask import Flask, current_app
+
+from wallet_server.context import ContextKeeper, ServerContext
+
+WALLET: Final = "wallet"
 
 
 def server() -> ServerContext:
     """The :class:`ServerContext` that ``create_app`` put into this application."""
-    context = current_app.extensions["wallet"]
+    context = current_app.extensions[WALLET]
     assert isinstance(context, ServerContext)
     return context
+
+
+def init_app(app: Flask, context: ServerContext) -> None:
+    """Give the application its context, and before each request the one with the keys imported last."""
+    app.extensions[WALLET] = context
+    keeper = ContextKeeper(context)
+
+    @app.before_request
+    def _use_imported_keys() -> None:
+        if (current := keeper.current()) is not app.extensions[WALLET]:
+            app.extensions[WALLET] = current

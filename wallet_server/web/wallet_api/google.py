@@ -98,21 +98,38 @@ def keys_url(context: ServerContext) -> str:
 
 def prepare(app: Flask) -> None:
     """Keep one line to Google, its keys and the drawn pictures for this process."""
-    context: ServerContext = app.extensions["wallet"]
-    parameters = context.wallets.google
-    app.extensions["google_cards"] = None
+    _open_line(app, app.extensions["wallet"])
+    app.extensions["google_art"] = Kept[bytes](ART_BYTES_KEPT, len)
+
+
+def _open_line(app: Flask, context: ServerContext) -> None:
+    parameters, line = context.wallets.google, None
     if parameters is not None:
         pace = SharedPace(context.engine, parameters.issuer_id)
-        app.extensions["google_cards"] = GoogleCards(parameters, public_url=context.settings.public_url, pace=pace)
+        line = GoogleCards(parameters, public_url=context.settings.public_url, pace=pace)
+    app.extensions["google_cards"] = line
     app.extensions["google_keys"] = GoogleKeys(keys_url(context))
-    app.extensions["google_art"] = Kept[bytes](ART_BYTES_KEPT, len)
+    app.extensions["google_account"] = parameters
+
+
+def _cards() -> GoogleCards | None:
+    """The line to Google, a new one once another account was imported; ``None`` where there is none."""
+    _follow_account()
+    line: GoogleCards | None = current_app.extensions["google_cards"]
+    return line
+
+
+def _follow_account() -> None:
+    # The old line is not closed: another thread may be speaking on it. It goes with its last user.
+    if current_app.extensions["google_account"] is not server().wallets.google:
+        _open_line(current_app, server())
 
 
 @pages.get("/passes/<token>/google")
 def save(token: str) -> AnyResponse:
     """Make the card at Google if it is not there yet, then go to the page that saves it."""
     context = server()
-    google: GoogleCards | None = current_app.extensions["google_cards"]
+    google = _cards()
     if google is None:
         raise NotFoundError("google_not_configured", "Google Wallet is not set up on this server")
     with reading(context.engine, ALL_PROGRAMS) as session:
@@ -162,6 +179,7 @@ def event() -> Response:
         raise NotFoundError("google_not_configured", "Google Wallet is not set up on this server")
     request.max_content_length = BODY_BYTES_MAX
     body = request.get_data()
+    _follow_account()
     keys: GoogleKeys = current_app.extensions["google_keys"]
     try:
         told = CallbackVerifier(issuer_id=parameters.issuer_id, root_keys=keys.get()).verify(
