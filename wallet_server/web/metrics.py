@@ -1,4 +1,6 @@
-"""Numbers for Prometheus: requests by route and status, how long they took, and the outbox's backlog.
+"""Numbers for Prometheus: requests by route and status, how long they took, the outbox's backlog, and passes.
+
+What is said of passes is of all programs together, as the tick found it; docs/operations.md lists everything.
 
 With several web processes each keeps its own numbers unless ``PROMETHEUS_MULTIPROC_DIR`` names a folder that
 they share (``wallet-server up`` and ``web`` set it); then any of them answers for all.
@@ -13,9 +15,11 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from wallet_server.db import reading
+from wallet_server.db import ALL_PROGRAMS, reading
+from wallet_server.issuance.watch import watched
 from wallet_server.outbox.queries import backlog
 from wallet_server.web.context import server
+from wallet_server.web.pass_metrics import PassMetrics
 from wallet_server.web.security import permission
 
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -72,9 +76,11 @@ def show() -> Response:
         body = generate_latest(registry)
     except ValueError:  # no shared folder: this process alone
         body = generate_latest(metrics.registry)
-    with reading(server().engine) as session:
+    with reading(server().engine, ALL_PROGRAMS) as session:
         outbox = backlog(session)
+        passes = watched(session)
     own = CollectorRegistry()
+    own.register(PassMetrics(passes))
     rows = Gauge("wallet_outbox_rows", "Outbox rows that wait or were given up.", ("state",), registry=own)
     rows.labels("open").set(outbox.open)
     rows.labels("failed").set(outbox.failed)
