@@ -124,11 +124,14 @@ def insert_statement(
 
 
 @lru_cache(maxsize=64)
-def update_statement(table: sa.Table, key: tuple[str, ...], update: tuple[str, ...]) -> _Statement:
-    """``UPDATE … FROM unnest(…)``: each row by its key."""
+def update_statement(
+    table: sa.Table, key: tuple[str, ...], update: tuple[str, ...], *, add: bool = False
+) -> _Statement:
+    """``UPDATE … FROM unnest(…)``: each row by its key; with ``add`` the numbers are added to those of the row."""
     columns = tuple(_column(table.columns[name]) for name in (*key, *update))
     assert not any(column.is_json for column in columns), "JSON is not updated in bulk"
-    changes = ", ".join(f'"{name}" = given."{name}"' for name in update)
+    old = {name: f'"{table.name}"."{name}" + ' if add else "" for name in update}
+    changes = ", ".join(f'"{name}" = {old[name]}given."{name}"' for name in update)
     same = " AND ".join(f'"{table.name}"."{name}" = given."{name}"' for name in key)
     text = f'UPDATE "{table.name}" SET {changes} FROM ({_source(columns)}) AS given WHERE {same}'  # noqa: S608 - as above
     return _Statement(text, columns)

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator
@@ -48,12 +49,17 @@ def _json_default(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
+_OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 _JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=_json_default)
 
 
 def to_json(value: Any) -> str:
     """Compact JSON with stable key order; decimals, ids and times become strings."""
-    return _JSON.encode(value)
+    try:
+        return orjson.dumps(value, default=_json_default, option=_OPTIONS).decode()
+    except TypeError:
+        # Whole numbers of more than 64 bits, keys that are no text: what orjson refuses the library may know.
+        return _JSON.encode(value)
 
 
 class PackedJSON(TypeDecorator[Any]):

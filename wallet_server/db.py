@@ -313,7 +313,8 @@ def insert_free_rows(
     table, names, connection = _ready_to_write(session, model, rows)
     if connection.dialect.name == "postgresql":
         statement = arrays.insert_statement(table, names, tuple(key), returning="id")
-        return list(connection.exec_driver_sql(statement.text, statement.parameters(rows, to_json)).scalars())
+        [inserted] = pipeline.ask(connection, [(statement.text, statement.parameters(rows, to_json))])
+        return [row_id for (row_id,) in inserted]
     free = sqlite.insert(table).on_conflict_do_nothing(index_elements=list(key)).returning(table.c.id)
     return list(connection.execute(free, list(rows)).scalars())
 
@@ -345,19 +346,23 @@ def upsert_rows(
 
 
 def update_rows(
-    session: Session, model: type[SQLModel], rows: Sequence[Mapping[str, Any]], *, key: Sequence[str]
+    session: Session, model: type[SQLModel], rows: Sequence[Mapping[str, Any]], *, key: Sequence[str], add: bool = False
 ) -> None:
-    """Update many rows in one statement, each by its ``key``: its other values are what the row gets."""
+    """Update many rows in one statement, each by its ``key``: its other values are what the row gets.
+
+    With ``add`` they are numbers that are added to what the row has.
+    """
     if not rows:
         return
     table, names, connection = _ready_to_write(session, model, rows)
     update = tuple(name for name in names if name not in key)
     if connection.dialect.name == "postgresql":
-        statement = arrays.update_statement(table, tuple(key), update)
+        statement = arrays.update_statement(table, tuple(key), update, add=add)
         pipeline.later(connection, statement.text, statement.parameters(rows, to_json))
         return
     same = (table.c[name] == sa.bindparam(f"key_{name}", type_=table.c[name].type) for name in key)
-    values = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in update}
+    given = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in update}
+    values = {name: table.c[name] + value for name, value in given.items()} if add else given
     connection.execute(
         sa.update(table).where(*same).values(values),
         [{f"key_{name}" if name in key else f"new_{name}": value for name, value in row.items()} for row in rows],

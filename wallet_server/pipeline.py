@@ -1,4 +1,4 @@
-"""Writes that wait for the next statement, and then go to PostgreSQL together, in one round trip.
+"""Writes that wait for the next statement, and then go to PostgreSQL together with it, in one round trip.
 
 A purchase writes a dozen tables without asking anything in between, and each answer that is waited for costs more
 than the writing. The order of all statements stays what it was: whatever else is said on the connection comes after
@@ -8,6 +8,7 @@ little later.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
@@ -37,18 +38,27 @@ def later(connection: sa.Connection, text: str, parameters: tuple[Any, ...]) -> 
 
 def send(connection: sa.Connection) -> None:
     """Send what waits. Raises SQLAlchemy's errors, without the values of the statement."""
-    waiting = connection.info.pop(_WAITING, None)
-    if not waiting:
-        return
+    if connection.info.get(_WAITING):
+        ask(connection, ())
+
+
+def ask(connection: sa.Connection, questions: Sequence[tuple[str, Any]]) -> list[list[tuple[Any, ...]]]:
+    """Send what waits and then these statements, all in one round trip; the rows of each.
+
+    Raises SQLAlchemy's errors, without the values of the statement.
+    """
+    waiting = connection.info.pop(_WAITING, [])
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection), "only PostgreSQL has writes that wait"
     try:
-        with driver.pipeline(), driver.cursor() as cursor:
+        with driver.pipeline(), driver.cursor() as writer:
             for text, parameters in waiting:
-                cursor.execute(text, parameters, prepare=True)
+                writer.execute(text, parameters, prepare=True)
+            readers = [driver.cursor().execute(text, parameters, prepare=True) for text, parameters in questions]
+        return [reader.fetchall() for reader in readers]
     except psycopg.Error as error:
         raise sa.exc.DBAPIError.instance(
-            "; ".join(text for text, _parameters in waiting),
+            "; ".join(text for text, _parameters in (*waiting, *questions)),
             None,
             error,
             psycopg.Error,

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from wallet_server.challenges.models import ChallengeProgress
+from wallet_server.challenges.models import ChallengeContribution, ChallengeProgress
 from wallet_server.challenges.progress import ChallengeState, Standing, state_of, window_key
-from wallet_server.db import among
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.reads import Asked, OneOf, Read, Rows, ask, known
 
 Key = tuple[UUID, str, str]
 """A member, a challenge's code, a window's key."""
+DayKey = tuple[UUID, str, date]
+"""A member, a challenge's code, a business date."""
 PROGRESS: sa.Table = ChallengeProgress.__table__  # type: ignore[attr-defined]
+CONTRIBUTION: sa.Table = ChallengeContribution.__table__  # type: ignore[attr-defined]
 MEMBERS_MAX = 5_000
 """How many members are read at once."""
 
@@ -79,27 +83,106 @@ def read_board(
 
     One statement; none for a program without challenges.
     """
+    return ask(session, board_asked(program, member_ids, windows))
+
+
+def board_asked(program: ProgramDefinition, member_ids: Collection[UUID], windows: Collection[str]) -> Asked[Board]:
+    """As :func:`read_board`, to be asked with other things."""
     assert len(member_ids) <= MEMBERS_MAX, f"{len(member_ids)} members were to be read at once"
-    board = Board()
     codes = [challenge.code for challenge in program.file.challenges]
     once = [challenge.code for challenge in program.file.challenges if challenge.repeat == "once"]
     if not codes or not member_ids:
+        return known(Board())
+
+    def answer(rows: Rows) -> Board:
+        board = Board()
+        for member_id, challenge, window, progress, completions in rows:
+            board.read((member_id, challenge, window), Standing(progress, completions))
         return board
+
+    values = {
+        "program_id": program.id,
+        "member_ids": list(member_ids),
+        "challenges": codes,
+        "windows": list(windows),
+    }
+    return Asked(_BOARD_WITH_ONCE, {**values, "once": once}, answer) if once else Asked(_BOARD, values, answer)
+
+
+def _select_board(one_of: OneOf, wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
     table = PROGRESS.c
-    wanted = among(session, table.window, windows)
-    if once:
-        wanted = sa.or_(wanted, sa.and_(among(session, table.challenge, once), table.completions > 0))
-    rows = session.connection().execute(
-        sa.select(table.member_id, table.challenge, table.window, table.progress, table.completions).where(
-            table.program_id == program.id,
-            among(session, table.member_id, member_ids),
-            among(session, table.challenge, codes),
-            wanted,
-        )
+    return sa.select(table.member_id, table.challenge, table.window, table.progress, table.completions).where(
+        table.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
+        one_of(table.member_id, "member_ids"),
+        one_of(table.challenge, "challenges"),
+        wanted,
     )
-    for member_id, challenge, window, progress, completions in rows:
-        board.read((member_id, challenge, window), Standing(progress, completions))
-    return board
+
+
+_BOARD: Final = Read(lambda one_of: _select_board(one_of, one_of(PROGRESS.c.window, "windows")))
+_BOARD_WITH_ONCE: Final = Read(
+    lambda one_of: _select_board(
+        one_of,
+        sa.or_(
+            one_of(PROGRESS.c.window, "windows"),
+            sa.and_(one_of(PROGRESS.c.challenge, "once"), PROGRESS.c.completions > 0),
+        ),
+    )
+)
+
+
+def days_asked(
+    program: ProgramDefinition, member_ids: Collection[UUID], dates: Collection[date]
+) -> Asked[dict[DayKey, int]]:
+    """What counts already on these business dates, of challenges that limit a day."""
+    limited = [challenge for challenge in program.file.challenges if challenge.max_per_day is not None]
+    if not limited or not member_ids or not dates:
+        return known({})
+    values = {
+        "program_id": program.id,
+        "member_ids": list(member_ids),
+        "challenges": [challenge.code for challenge in limited],
+        # A day lies within one window; naming the windows lets the index answer.
+        "windows": list({window_key(challenge.window.kind, day) for challenge in limited for day in dates}),
+        "dates": list(dates),
+    }
+    return Asked(_DAYS, values, lambda rows: {(member, code, day): int(amount) for member, code, day, amount in rows})
+
+
+_BY_DAY: Final = (CONTRIBUTION.c.member_id, CONTRIBUTION.c.challenge, CONTRIBUTION.c.business_date)
+_DAYS: Final = Read(
+    lambda one_of: (
+        sa.select(*_BY_DAY, sa.func.sum(CONTRIBUTION.c.amount))
+        .where(
+            CONTRIBUTION.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
+            one_of(CONTRIBUTION.c.member_id, "member_ids"),
+            one_of(CONTRIBUTION.c.challenge, "challenges"),
+            one_of(CONTRIBUTION.c.window, "windows"),
+            one_of(CONTRIBUTION.c.business_date, "dates"),
+        )
+        .group_by(*_BY_DAY)
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Where members stand, and what their days count, before something new is counted."""
+
+    board: Board
+    days: Mapping[DayKey, int]
+
+
+def before_asked(
+    program: ProgramDefinition, member_ids: Collection[UUID], dates: Collection[date], now: datetime
+) -> tuple[Asked[Board], Asked[dict[DayKey, int]]]:
+    """What counting purchases of these business dates needs: the two of :class:`Before`.
+
+    To be read after the members' balances were locked.
+    """
+    windows = {window_key(challenge.window.kind, day) for challenge in program.file.challenges for day in dates}
+    windows |= set(current_windows(program, now).values())
+    return board_asked(program, member_ids, windows), days_asked(program, member_ids, dates)
 
 
 def states(

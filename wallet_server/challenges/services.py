@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlmodel import Session
 
 from wallet_server.challenges.models import ChallengeContribution, ChallengeProgress
@@ -22,13 +21,11 @@ from wallet_server.challenges.progress import (
     contribution,
     window_key,
 )
-from wallet_server.challenges.queries import Board, current_windows, read_board
-from wallet_server.db import among, insert_rows, new_id, upsert_rows
+from wallet_server.challenges.queries import Before, Board, DayKey, before_asked, current_windows
+from wallet_server.db import insert_rows, new_id, upsert_rows
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import Challenge
-
-CONTRIBUTION: sa.Table = ChallengeContribution.__table__  # type: ignore[attr-defined]
-_DayKey = tuple[UUID, str, date]
+from wallet_server.reads import one_round
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,20 @@ class _Step:
     amount: int
 
 
-def advance(session: Session, program: ProgramDefinition, facts: Sequence[PurchaseFacts], now: datetime) -> Advance:
+def advance(
+    session: Session,
+    program: ProgramDefinition,
+    facts: Sequence[PurchaseFacts],
+    now: datetime,
+    *,
+    before: Before | None = None,
+) -> Advance:
     """Count purchases (and visits) for the program's challenges, in the order given.
 
     The caller holds the members' balance rows locked (``ledger.services.lock_balances``), so that two
-    purchases of one member never read the same standing. At most five statements, whatever the size of the
-    batch. Each purchase may be counted once only: a second time breaks a constraint.
+    purchases of one member never read the same standing; ``before`` saves the reads where the caller has made
+    them after locking. At most five statements, whatever the size of the batch. Each purchase may be counted
+    once only: a second time breaks a constraint.
     """
     member_ids = list(dict.fromkeys(fact.member_id for fact in facts))
     steps = [
@@ -64,8 +69,10 @@ def advance(session: Session, program: ProgramDefinition, facts: Sequence[Purcha
         if (amount := contribution(challenge, fact, program.ancestors))
     ]
     windows = current_windows(program, now)
-    board = read_board(session, program, member_ids, {*windows.values(), *(step.window for step in steps)})
-    days = _counted_by_day(session, program, steps)
+    if before is None:
+        before = _read_before(session, program, member_ids, {fact.business_date for fact in facts}, now)
+    board = before.board
+    days: defaultdict[DayKey, int] = defaultdict(int, before.days)
     contributions: list[dict[str, object]] = []
     completions: list[Completion] = []
     completed_at: dict[tuple[UUID, str, str], datetime] = {}
@@ -106,29 +113,13 @@ def advance(session: Session, program: ProgramDefinition, facts: Sequence[Purcha
     return Advance(board.states(program, member_ids, windows), completions)
 
 
-def _counted_by_day(session: Session, program: ProgramDefinition, steps: Sequence[_Step]) -> defaultdict[_DayKey, int]:
-    """What already counts on the business dates of the steps, for challenges that limit a day."""
-    limited = [step for step in steps if step.challenge.max_per_day is not None]
-    counted: defaultdict[_DayKey, int] = defaultdict(int)
-    if not limited:
-        return counted
-    table = CONTRIBUTION.c
-    by = (table.member_id, table.challenge, table.business_date)
-    rows = session.connection().execute(
-        sa.select(*by, sa.func.sum(table.amount))
-        .where(
-            table.program_id == program.id,
-            among(session, table.member_id, {step.facts.member_id for step in limited}),
-            among(session, table.challenge, {step.challenge.code for step in limited}),
-            # A day lies within one window; naming the windows lets the index answer.
-            among(session, table.window, {step.window for step in limited}),
-            among(session, table.business_date, {step.facts.business_date for step in limited}),
-        )
-        .group_by(*by)
-    )
-    for member_id, challenge, day, amount in rows:
-        counted[member_id, challenge, day] = int(amount)
-    return counted
+def _read_before(
+    session: Session, program: ProgramDefinition, member_ids: Collection[UUID], dates: Collection[date], now: datetime
+) -> Before:
+    board_asked, days_asked = before_asked(program, member_ids, dates, now)
+    with one_round(session) as ask:
+        board, days = ask(board_asked), ask(days_asked)
+    return Before(board.value, days.value)
 
 
 def _save(

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
@@ -26,6 +27,7 @@ from sqlmodel import Session, col, select
 from wallet_server.db import insert_rows, is_locked, new_id, to_json, transaction
 from wallet_server.errors import DomainError
 from wallet_server.idempotency.models import IdempotencyKey
+from wallet_server.reads import Asked, OneOf, Read, known, one_round
 
 KEY_MAX: Final = 255
 TRIES_MAX: Final = 3
@@ -142,8 +144,9 @@ def _answer_each(
         None if is_key(call.key) else DomainError("validation", WRONG_KEY) for call in calls
     ]
     with transaction(engine, calls[0].program_id) as session:
-        free = _take_keys(session, [call for call, result in zip(calls, results, strict=True) if result is None])
-        stored = _stored(session, [call for call in calls if call in free])
+        free, stored = _take_keys(
+            session, [call for call, result in zip(calls, results, strict=True) if result is None]
+        )
         for place, call in enumerate(calls):
             if results[place] is None:
                 results[place] = _before(call, stored) if call in free else _in_progress()
@@ -192,9 +195,10 @@ def _answer(engine: Engine, call: Call, work: Work, refusal: Refusal) -> Answer:
 
 def _answered(session: Session, call: Call) -> Answer | None:
     """Take the key; the answer that it has already."""
-    if not _take_keys(session, [call]):
+    free, stored = _take_keys(session, [call])
+    if not free:
         raise _in_progress()
-    found = _before(call, _stored(session, [call]))
+    found = _before(call, stored)
     if isinstance(found, DomainError):
         raise found
     return found
@@ -211,36 +215,54 @@ def _in_progress() -> DomainError:
     )
 
 
-def _take_keys(session: Session, calls: Sequence[Call]) -> set[Call]:
-    """Those of the calls whose key nobody else is answering now; waits for nobody.
+_Stored = Mapping[tuple[str, str], tuple[str, int, str]]
+"""Request hash, status and body by client and key."""
+
+
+def _take_keys(session: Session, calls: Sequence[Call]) -> tuple[set[Call], _Stored]:
+    """Those of the calls whose key nobody else is answering now, and what has been answered; waits for nobody.
 
     SQLite's writers take turns, so there a twin waits and then finds the answer.
     """
-    if session.get_bind().dialect.name != "postgresql" or not calls:
-        return set(calls)
-    locks = session.connection().exec_driver_sql(
-        "SELECT number, pg_try_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS number",
-        ([call.lock for call in calls],),
-    )
-    taken = {number for number, is_taken in locks if is_taken}
-    return {call for call in calls if call.lock in taken}
-
-
-_Stored = Mapping[tuple[str, str], tuple[str, int, str]]
-
-
-def _stored(session: Session, calls: Sequence[Call]) -> _Stored:
-    """Request hash, status and body by client and key."""
     if not calls:
-        return {}
-    columns = (KEYS.c.client, KEYS.c.key, KEYS.c.request_hash, KEYS.c.status, KEYS.c.body)
-    statement = sa.select(*columns).where(KEYS.c.program_id == calls[0].program_id)
-    if len(calls) == 1:
-        statement = statement.where(KEYS.c.client == calls[0].client, KEYS.c.key == calls[0].key)
-    else:
-        pairs = [(call.client, call.key) for call in calls]
-        statement = statement.where(sa.tuple_(KEYS.c.client, KEYS.c.key).in_(pairs))
-    return {(row.client, row.key): (row[2], row.status, row.body) for row in session.connection().execute(statement)}
+        return set(), {}
+    has_locks = session.get_bind().dialect.name == "postgresql"
+    with one_round(session) as ask:
+        locks = ask(_locks_asked(calls) if has_locks else known({call.lock for call in calls}))
+        stored = ask(_stored_asked(calls))
+    return {call for call in calls if call.lock in locks.value}, stored.value
+
+
+def _locks_asked(calls: Sequence[Call]) -> Asked[set[int]]:
+    return Asked(
+        _LOCKS,
+        {"numbers": [call.lock for call in calls]},
+        lambda rows: {number for number, is_taken in rows if is_taken},
+    )
+
+
+def _lock_each(_one_of: OneOf) -> sa.Select[Any]:
+    number = sa.func.unnest(sa.bindparam("numbers", type_=postgresql.ARRAY(sa.BigInteger))).column_valued("number")
+    return sa.select(number, sa.func.pg_try_advisory_xact_lock(number, type_=sa.Boolean))
+
+
+def _stored_asked(calls: Sequence[Call]) -> Asked[_Stored]:
+    values = {
+        "program_id": calls[0].program_id,
+        "clients": list({call.client for call in calls}),
+        "keys": list({call.key for call in calls}),
+    }
+    return Asked(_STORED, values, lambda rows: {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows})
+
+
+_LOCKS: Final = Read(_lock_each)
+_STORED: Final = Read(
+    lambda one_of: sa.select(KEYS.c.client, KEYS.c.key, KEYS.c.request_hash, KEYS.c.status, KEYS.c.body).where(
+        KEYS.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
+        one_of(KEYS.c.client, "clients"),
+        one_of(KEYS.c.key, "keys"),
+    )
+)
 
 
 def _before(call: Call, stored: _Stored) -> Answer | DomainError | None:

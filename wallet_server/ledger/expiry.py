@@ -17,14 +17,15 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from wallet_server.db import among
+from wallet_server.db import UTCDateTime, among
 from wallet_server.ledger.models import Lot
 from wallet_server.ledger.postings import Balance, LotShares, lose
-from wallet_server.ledger.queries import BALANCE, balance_of_row, balances, select_balances
+from wallet_server.ledger.queries import BALANCE, BALANCE_COLUMNS, balance_of, balances
 from wallet_server.ledger.services import lock_balances, post
 from wallet_server.members.models import Member, MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import list_programs, load_program
+from wallet_server.reads import Asked, Read, Rows, ask, known
 from wallet_server.webhooks.events import Event
 from wallet_server.webhooks.services import emit
 
@@ -124,11 +125,7 @@ def _lots() -> sa.Select[Any]:
 
 
 def _dated(now: datetime) -> sa.Select[Any]:
-    return _lots().where(*_dated_now(now)[1:])
-
-
-def _dated_now(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return AVAILABLE, LOT.c.expires_at.is_not(None), LOT.c.expires_at <= now
+    return _lots().where(LOT.c.expires_at.is_not(None), LOT.c.expires_at <= now)
 
 
 def _idle(program: ProgramDefinition, now: datetime) -> sa.Select[Any]:
@@ -196,13 +193,57 @@ def lock_current(
     What has expired is booked before, as the tick would have done. Costs no statement more where nothing has, in
     programs without expiry by inactivity.
     """
+    return book_expired(session, program, ask(session, lock_asked(program.id, member_ids, now)), now)
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """Balances that are locked; ``expired``: some of their points have expired and are not booked yet."""
+
+    balances: dict[UUID, Balance]
+    expired: bool
+
+
+def lock_asked(program_id: UUID, member_ids: Collection[UUID], now: datetime) -> Asked[Locked]:
+    """The lock of :func:`lock_current`, to be asked before other things; then :func:`book_expired`."""
     if not member_ids:
+        return known(Locked({}, expired=False))
+
+    def answer(rows: Rows) -> Locked:
+        return Locked({row[0]: balance_of(*row[:-1]) for row in rows}, any(row[-1] for row in rows))
+
+    values = {"program_id": program_id, "member_ids": sorted(set(member_ids)), "now": now}
+    return Asked(_LOCK, values, answer)
+
+
+_LOCK: Final = Read(
+    lambda one_of: (
+        sa.select(
+            *BALANCE_COLUMNS,
+            sa.exists().where(
+                LOT.c.member_id == BALANCE.c.member_id,
+                AVAILABLE,
+                LOT.c.expires_at.is_not(None),
+                LOT.c.expires_at <= sa.bindparam("now", type_=UTCDateTime()),
+            ),
+        )
+        .where(
+            BALANCE.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
+            one_of(BALANCE.c.member_id, "member_ids"),
+        )
+        # In the order of their ids: two batches never wait for each other in a circle.
+        .order_by(BALANCE.c.member_id)
+        .with_for_update(of=BALANCE)
+    )
+)
+
+
+def book_expired(session: Session, program: ProgramDefinition, found: Locked, now: datetime) -> dict[UUID, Balance]:
+    """The locked balances less what has expired by now, which is booked."""
+    locked = found.balances
+    if not locked:
         return {}
-    has_expired = sa.exists().where(LOT.c.member_id == BALANCE.c.member_id, *_dated_now(now)).label("has_expired")
-    wanted = select_balances(session, sorted(set(member_ids))).add_columns(has_expired)
-    rows = session.connection().execute(wanted.order_by(BALANCE.c.member_id).with_for_update(of=BALANCE)).all()
-    locked = {row.member_id: balance_of_row(row) for row in rows}
-    due = [_dated(now)] if any(row.has_expired for row in rows) else []
+    due = [_dated(now)] if found.expired else []
     if program.points.expiry.kind == "inactivity_days":
         due.append(_idle(program, now))
     for lots in due:

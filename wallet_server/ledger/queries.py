@@ -87,12 +87,14 @@ def balances(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Balan
     if not member_ids:
         return {}
     rows = session.execute(select_balances(session, member_ids))
-    return {row.member_id: balance_of_row(row) for row in rows}
+    return {row.member_id: balance_of(*row) for row in rows}
 
 
-def balance_of_row(row: sa.Row[Any]) -> Balance:
-    """A :class:`Balance` of a row of ``BALANCE_COLUMNS``."""
-    return Balance(row.spendable, row.pending, row.held, row.owed, Fraction(row.carried), row.sequence)
+def balance_of(  # noqa: PLR0917 - the columns in their order
+    _member_id: UUID, spendable: int, pending: int, held: int, owed: int, carried: str, sequence: int
+) -> Balance:
+    """A :class:`Balance` of the values of ``BALANCE_COLUMNS``."""
+    return Balance(spendable, pending, held, owed, Fraction(carried), sequence)
 
 
 def entries(

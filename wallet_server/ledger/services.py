@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from wallet_server.db import insert_rows, new_id, update_rows
 from wallet_server.errors import DomainError
@@ -30,7 +30,8 @@ from wallet_server.ledger.postings import (
     release,
     take,
 )
-from wallet_server.ledger.queries import BALANCE, balance_of_row, select_balances
+from wallet_server.ledger.queries import BALANCE, balance_of, select_balances
+from wallet_server.reads import Asked, Read, ask
 
 LOT: sa.Table = Lot.__table__  # type: ignore[attr-defined]
 CARRIED_DENOMINATOR_MAX = 10**30
@@ -45,7 +46,7 @@ def lock_balances(session: Session, member_ids: Collection[UUID]) -> dict[UUID, 
     if not member_ids:
         return {}
     statement = select_balances(session, sorted(set(member_ids))).order_by(BALANCE.c.member_id).with_for_update()
-    return {row.member_id: balance_of_row(row) for row in session.connection().execute(statement)}
+    return {row.member_id: balance_of(*row) for row in session.connection().execute(statement)}
 
 
 @dataclass
@@ -209,12 +210,9 @@ def post(
     insert_rows(session, Entry, book.entries)
     insert_rows(session, Lot, list(book.new_lots.values()))
     insert_rows(session, Allocation, book.allocations)
-    _change_lots(session, book.taken, book.held)
-    if book.released:
-        session.connection().execute(
-            sa.update(LOT).where(LOT.c.id == sa.bindparam("lot_id")).values(released=True),
-            [{"lot_id": lot_id} for lot_id in book.released],
-        )
+    _change_lots(session, program_id, book.taken, book.held)
+    released = [{"id": lot_id, "program_id": program_id, "released": True} for lot_id in book.released]
+    update_rows(session, Lot, released, key=["id", "program_id"])
     _write_balances(session, program_id, before, book.balances)
     return {member_id: book.balances[member_id] for member_id in member_ids}
 
@@ -240,30 +238,31 @@ def open_lots(
     """
     lots: dict[UUID, dict[UUID, OpenLot]] = {member_id: {} for member_id in member_ids}
     if member_ids:
-        columns = (Lot.member_id, Lot.id, Lot.remaining, Lot.expires_at, Lot.held, Lot.released)
-        wanted = col(Lot.remaining) > 0
-        statement = sa.select(*(col(column) for column in columns)).where(
-            col(Lot.member_id).in_(member_ids), sa.or_(wanted, col(Lot.id).in_(also)) if also else wanted
-        )
-        for row in session.execute(statement):
-            lots[row.member_id][row.id] = OpenLot(row.id, row.remaining, row.expires_at, row.held, row.released)
+        values = {"member_ids": list(member_ids)}
+        asked = Asked(_OPEN_OR_NAMED, {**values, "also": list(also)}, list) if also else Asked(_OPEN, values, list)
+        for member_id, *lot in ask(session, asked):
+            lots[member_id][lot[0]] = OpenLot(*lot)
     return lots
 
 
-def _change_lots(session: Session, taken: Mapping[UUID, int], held: Mapping[UUID, int]) -> None:
+_LOT_COLUMNS: Final = (LOT.c.member_id, LOT.c.id, LOT.c.remaining, LOT.c.expires_at, LOT.c.held, LOT.c.released)
+_OPEN: Final = Read(
+    lambda one_of: sa.select(*_LOT_COLUMNS).where(one_of(LOT.c.member_id, "member_ids"), LOT.c.remaining > 0)
+)
+_OPEN_OR_NAMED: Final = Read(
+    lambda one_of: sa.select(*_LOT_COLUMNS).where(
+        one_of(LOT.c.member_id, "member_ids"), sa.or_(LOT.c.remaining > 0, one_of(LOT.c.id, "also"))
+    )
+)
+
+
+def _change_lots(session: Session, program_id: UUID, taken: Mapping[UUID, int], held: Mapping[UUID, int]) -> None:
     changes = [
-        {"lot_id": lot_id, "taken": taken.get(lot_id, 0), "more_held": held.get(lot_id, 0)}
+        {"id": lot_id, "program_id": program_id, "remaining": -taken.get(lot_id, 0), "held": held.get(lot_id, 0)}
         for lot_id in sorted({*taken, *held})
         if taken.get(lot_id, 0) or held.get(lot_id, 0)
     ]
-    if not changes:
-        return
-    session.connection().execute(
-        sa.update(LOT)
-        .where(LOT.c.id == sa.bindparam("lot_id"))
-        .values(remaining=LOT.c.remaining - sa.bindparam("taken"), held=LOT.c.held + sa.bindparam("more_held")),
-        changes,
-    )
+    update_rows(session, Lot, changes, key=["id", "program_id"], add=True)
 
 
 def _write_balances(

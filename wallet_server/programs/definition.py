@@ -38,7 +38,7 @@ class ProgramDefinition:
     """One version of a program.
 
     ``file`` is the published document; its catalog is empty, because products are read from their table
-    (``queries.categories_of_skus``). ``outlets`` are the open ones by code, ``closed_outlets`` those that
+    (``queries.categories_asked``). ``outlets`` are the open ones by code, ``closed_outlets`` those that
     only history still names; ``parents`` is each category of the catalog with its parent. The version is in force
     since ``published_at``.
     """

@@ -12,11 +12,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
-from wallet_server.db import ALL_PROGRAMS, among
+from wallet_server.db import ALL_PROGRAMS
 from wallet_server.errors import NotFoundError
 from wallet_server.programs.definition import OutletRef, ProgramDefinition
 from wallet_server.programs.file import OutletSection, ProgramFile
 from wallet_server.programs.models import ApiKey, Category, Outlet, Product, Program, ProgramVersion
+from wallet_server.reads import Asked, Read, known
 from wallet_server.tokens import fingerprint
 
 DEFINITIONS_MAX: Final = 64
@@ -202,30 +203,35 @@ def list_programs(session: Session) -> Sequence[Program]:
     return session.exec(select(Program).order_by(col(Program.slug))).all()
 
 
-def categories_of_skus(session: Session, skus: Collection[str]) -> dict[str, str | None]:
+def categories_asked(program_id: UUID, skus: Collection[str]) -> Asked[dict[str, str | None]]:
     """The category of each product that the catalog knows; other skus are missing in the answer."""
-    found: dict[str, str | None] = {}
-    table, scope = _table(Product).c, session.info.get("scope")
-    assert scope is not None, "no program was named"
-    for part in parts(skus):
-        statement = sa.select(table.sku, table.category_code).where(among(session, table.sku, part))
-        if scope is not ALL_PROGRAMS:
-            statement = statement.where(table.program_id == scope)
-        found.update((sku, category) for sku, category in session.connection().execute(statement))
-    return found
+    if not skus:
+        return known({})
+    return Asked(_CATEGORIES, {"program_id": program_id, "skus": list(set(skus))}, lambda rows: dict(list(rows)))
 
 
-def costs_of_skus(session: Session, skus: Collection[str]) -> dict[str, int]:
+_PRODUCT: Final[sa.Table] = Product.__table__  # type: ignore[attr-defined]
+_CATEGORIES: Final = Read(
+    lambda one_of: sa.select(_PRODUCT.c.sku, _PRODUCT.c.category_code).where(
+        _PRODUCT.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()), one_of(_PRODUCT.c.sku, "skus")
+    )
+)
+
+
+def costs_asked(program_id: UUID, skus: Collection[str]) -> Asked[dict[str, int]]:
     """What one unit of each product costs the shop, where the catalog says it, in the minor unit."""
-    found: dict[str, int] = {}
-    for part in parts(skus):
-        rows = session.exec(
-            select(Product.sku, Product.cost_minor).where(
-                col(Product.sku).in_(part), col(Product.cost_minor).is_not(None)
-            )
-        )
-        found.update({sku: cost for sku, cost in rows if cost is not None})
-    return found
+    if not skus:
+        return known({})
+    return Asked(_COSTS, {"program_id": program_id, "skus": list(set(skus))}, lambda rows: dict(list(rows)))
+
+
+_COSTS: Final = Read(
+    lambda one_of: sa.select(_PRODUCT.c.sku, _PRODUCT.c.cost_minor).where(
+        _PRODUCT.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
+        one_of(_PRODUCT.c.sku, "skus"),
+        _PRODUCT.c.cost_minor.is_not(None),
+    )
+)
 
 
 def product_names(session: Session, skus: Collection[str]) -> dict[str, dict[str, str]]:

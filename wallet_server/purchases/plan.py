@@ -120,7 +120,7 @@ class Plan:
             facts=facts,
             quote=made,
             spendable_at=spendable_at(version, command.occurred_at, self.now),
-            business_date=command.occurred_at.astimezone(ZoneInfo(outlet.zone)).date(),
+            business_date=business_date(self.program, self.versions, command),
             categories=tuple(category_of(line.sku, line.category, self.categories) for line in command.lines),
         )
         self.planned.append(planned)
@@ -190,6 +190,14 @@ def version_for(
     """The version that a receipt is computed with: that of its moment, if it knew the outlet already."""
     found = versions.get(command.occurred_at, program)
     return found if command.outlet in found.outlets else program
+
+
+def business_date(
+    program: ProgramDefinition, versions: Mapping[datetime, ProgramDefinition], command: RecordPurchase
+) -> date:
+    """The local day of the receipt at its outlet."""
+    outlet = version_for(program, versions, command).outlet(command.outlet)
+    return command.occurred_at.astimezone(ZoneInfo(outlet.zone)).date()
 
 
 def spendable_at(program: ProgramDefinition, occurred_at: datetime, now: datetime) -> datetime:

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from wallet_server.challenges.progress import PurchaseFacts
-from wallet_server.db import among, to_json
 from wallet_server.errors import NotFoundError
 from wallet_server.members.models import Card, Member
 from wallet_server.members.tags import tags_of_members
@@ -20,6 +19,7 @@ from wallet_server.purchases.commands import CardRow
 from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace, Refund, RefundLine, Visit
 from wallet_server.purchases.plan import Person
 from wallet_server.purchases.recorded import facts_of_purchase, facts_of_visit
+from wallet_server.reads import Asked, Read, ask, known
 from wallet_server.rules.book import rule_book
 from wallet_server.segments.queries import segments_of_members
 
@@ -30,14 +30,23 @@ PURCHASES_MAX = 200
 
 def cards_by_number(session: Session, program_id: UUID, numbers: Collection[str]) -> dict[str, CardRow]:
     """The program's cards with these numbers; unknown ones are missing."""
-    # Core, here and below: the ORM takes longer to say a statement than the database to answer it.
-    statement = sa.select(_CARD.c.number, _CARD.c.id, _CARD.c.member_id, _CARD.c.blocked_at).where(
-        _CARD.c.program_id == program_id, among(session, _CARD.c.number, numbers)
+    return ask(session, cards_asked(program_id, numbers))
+
+
+def cards_asked(program_id: UUID, numbers: Collection[str]) -> Asked[dict[str, CardRow]]:
+    """As :func:`cards_by_number`, to be asked with other things."""
+    return Asked(
+        _CARDS,
+        {"program_id": program_id, "numbers": list(set(numbers))},
+        lambda rows: {number: CardRow(card_id, member_id, blocked) for number, card_id, member_id, blocked in rows},
     )
-    return {
-        number: CardRow(card_id, member_id, blocked_at is not None)
-        for number, card_id, member_id, blocked_at in session.connection().execute(statement)
-    }
+
+
+_CARDS: Final = Read(
+    lambda one_of: sa.select(_CARD.c.number, _CARD.c.id, _CARD.c.member_id, _CARD.c.blocked_at.is_not(None)).where(
+        _CARD.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()), one_of(_CARD.c.number, "numbers")
+    )
+)
 
 
 def people_asked_for(
@@ -81,35 +90,25 @@ def people_asked_for(
     return people
 
 
-def recorded_receipts(
-    session: Session, program_id: UUID, receipts: Collection[tuple[UUID, str]]
-) -> dict[tuple[UUID, str], UUID]:
-    """Purchases that there are already, by outlet and receipt number."""
+def receipts_asked(program_id: UUID, receipts: Collection[tuple[UUID, str]]) -> Asked[dict[tuple[UUID, str], UUID]]:
+    """Purchases that there are already, by outlet and receipt number; also some that were not asked for."""
     if not receipts:
-        return {}
-    connection, wanted = session.connection(), sorted(receipts)
-    if connection.dialect.name == "sqlite":
-        pairs = to_json([(outlet_id.hex, receipt_id) for outlet_id, receipt_id in wanted])
-        rows = connection.exec_driver_sql(_RECORDED_SQLITE, (pairs, program_id.hex))
-        return {(UUID(outlet_id), receipt_id): UUID(purchase_id) for outlet_id, receipt_id, purchase_id in rows}
-    outlets, numbers = zip(*wanted, strict=True)
-    rows = connection.exec_driver_sql(_RECORDED_POSTGRESQL, (list(outlets), list(numbers), program_id))
-    return {(outlet_id, receipt_id): purchase_id for outlet_id, receipt_id, purchase_id in rows}
+        return known({})
+    values = {
+        "program_id": program_id,
+        "outlets": list({outlet_id for outlet_id, _receipt_id in receipts}),
+        "receipts": list({receipt_id for _outlet_id, receipt_id in receipts}),
+    }
+    return Asked(_RECORDED, values, lambda rows: {(outlet, receipt): found for outlet, receipt, found in rows})
 
 
-# One text for any number of receipts; joined, because SQLite finds no index for (outlet, receipt) IN (...).
-_RECORDED_SQLITE: Final = """
-    SELECT purchase.outlet_id, purchase.receipt_id, purchase.id
-    FROM json_each(?) AS wanted
-    CROSS JOIN purchase ON purchase.outlet_id = wanted.value ->> 0 AND purchase.receipt_id = wanted.value ->> 1
-    WHERE purchase.program_id = ?
-"""
-_RECORDED_POSTGRESQL: Final = """
-    SELECT purchase.outlet_id, purchase.receipt_id, purchase.id
-    FROM unnest(%s::uuid[], %s::text[]) AS wanted(outlet_id, receipt_id)
-    JOIN purchase ON purchase.outlet_id = wanted.outlet_id AND purchase.receipt_id = wanted.receipt_id
-    WHERE purchase.program_id = %s
-"""
+_RECORDED: Final = Read(
+    lambda one_of: sa.select(PURCHASE.c.outlet_id, PURCHASE.c.receipt_id, PURCHASE.c.id).where(
+        PURCHASE.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
+        one_of(PURCHASE.c.outlet_id, "outlets"),
+        one_of(PURCHASE.c.receipt_id, "receipts"),
+    )
+)
 
 
 def purchases_of_member(session: Session, member_id: UUID, *, limit: int = 50) -> Sequence[Purchase]:

@@ -6,7 +6,7 @@ fixed handful of statements: read what is needed, compute in memory in the given
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,25 +18,28 @@ from sqlmodel import Session
 
 from wallet_server.challenges import services as challenges
 from wallet_server.challenges.progress import ChallengeState
+from wallet_server.challenges.queries import Before, before_asked
 from wallet_server.db import ALL_PROGRAMS, insert_free_rows, insert_rows, set_scope, upsert_rows
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.issuance.services import passes_changed
-from wallet_server.ledger.expiry import current_balance, lock_current
+from wallet_server.ledger.expiry import book_expired, current_balance, lock_asked
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balances as read_balances
-from wallet_server.ledger.services import lock_balances, post, release_pending
+from wallet_server.ledger.services import post, release_pending
 from wallet_server.members.models import MemberStatistics
 from wallet_server.notifications.facts import Noticed
 from wallet_server.notifications.services import tell
 from wallet_server.partners.services import settle
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.programs.queries import categories_of_skus, costs_of_skus, load_program
+from wallet_server.programs.queries import categories_asked, costs_asked, load_program
 from wallet_server.purchases.commands import CardRow, RecordPurchase, Source, check
 from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace
 from wallet_server.purchases.noticed import noticed
 from wallet_server.purchases.plan import (
+    Person,
     Plan,
     Planned,
+    business_date,
     facts_of,
     is_running,
     line_rows,
@@ -45,7 +48,8 @@ from wallet_server.purchases.plan import (
     trace_row,
     version_for,
 )
-from wallet_server.purchases.queries import PURCHASE, cards_by_number, people_asked_for, recorded_receipts
+from wallet_server.purchases.queries import PURCHASE, cards_asked, cards_by_number, people_asked_for, receipts_asked
+from wallet_server.reads import Asked, ask, known, one_round
 from wallet_server.rewards.services import grant
 from wallet_server.rewards.wins import Won
 from wallet_server.rules.book import rule_book
@@ -53,14 +57,17 @@ from wallet_server.rules.engine import Quote
 from wallet_server.staff import audit
 from wallet_server.tiers.levels import Standing
 from wallet_server.tiers.queries import standings as read_standings
+from wallet_server.tiers.queries import standings_asked, with_windows
 from wallet_server.tiers.queries import tiers as read_tiers
 from wallet_server.tiers.services import reconsider
 from wallet_server.webhooks.events import Event
-from wallet_server.webhooks.services import emit, silenced
+from wallet_server.webhooks.services import emit, listeners_asked, silenced
 
 BATCH_MAX = 1_000
 IMPORT_PRIORITY = 10
 _OVERTAKEN_MAX = 5
+_Receipt = tuple[UUID, str]
+"""An outlet's id and its number of the receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +131,9 @@ def _quote(session: Session, program: ProgramDefinition, command: RecordPurchase
         "till",
         {card.member_id: current_balance(session, program, card.member_id, now)},
         read_standings(session, program, [card.member_id], now),
-        _categories(session, [command]),
+        ask(session, _categories_asked(program, [command])),
         people_asked_for(session, program, [card.member_id], now, versions=versions.values()),
-        _costs(session, (program, *versions.values()), [command]),
+        ask(session, _costs_asked(program, versions.values(), [command])),
         versions,
     )
     made = plan.quote(command, card)
@@ -191,29 +198,33 @@ def _record(
         except DomainError as error:
             batch.refuse(index, error)
     versions = _versions(session, program, [command for _index, command in batch.accepted()], source)
-    cards = _find_cards(session, program, batch, versions)
-    member_ids = {cards[command.card_number].member_id for _index, command in batch.accepted()}
-    # An import brings its past: what of it has expired by now is the tick's to say.
-    locked = (
-        lock_balances(session, member_ids) if source == "import" else lock_current(session, program, member_ids, now)
-    )
-    standings = read_standings(session, program, member_ids, now)
-    categories = _categories(session, [command for _index, command in batch.accepted()])
-    people = people_asked_for(session, program, member_ids, now, versions=versions.values())
-    costs = _costs(session, (program, *versions.values()), [command for _index, command in batch.accepted()])
+    known = _look_up(session, program, batch, versions)
+    cards, recorded = known.cards, known.recorded
+    members = _lock(session, program, batch, known, versions, now, source)
     refused_before = dict(batch.refused)
     for _attempt in range(_OVERTAKEN_MAX):
         batch.refused = dict(refused_before)
-        plan = Plan(program, now, source, dict(locked), dict(standings), categories, people, costs, versions)
-        planned = _compute(session, plan, batch, cards)
+        locked, standings = members.balances, members.standings
+        plan = Plan(
+            program,
+            now,
+            source,
+            dict(locked),
+            dict(standings),
+            known.categories,
+            members.people,
+            known.costs,
+            versions,
+        )
+        _refuse_recorded(plan, batch, recorded)
+        planned = _compute(plan, batch, cards)
         if _claim(session, plan):
             break
-        if batch.raise_errors:
-            # Another till was faster, between our look and our write: now its receipt can be seen.
-            _refuse_recorded(session, plan, batch)
+        # Another till was faster, between our look and our write: now its receipt can be seen.
+        recorded = ask(session, receipts_asked(program.id, _receipts(program, batch, versions).values()))
     else:
         raise DomainError("busy", "the same receipts are being recorded elsewhere; try again", status=503)
-    results = _write(session, plan, locked, standings)
+    results = _write(session, plan, members)
     return [
         batch.refused[index] if index in batch.refused else results[planned[index].purchase_id]
         for index in range(len(commands))
@@ -251,41 +262,104 @@ def _versions(
     return {moment: load_program(session, program_id=program.id, at=moment) for moment in sorted(late)}
 
 
-def _find_cards(
+@dataclass(frozen=True, slots=True)
+class _LookedUp:
+    """What a batch names, as the database knows it."""
+
+    cards: Mapping[str, CardRow]
+    categories: Mapping[str, str | None]
+    costs: Mapping[str, int]
+    recorded: Mapping[_Receipt, UUID]
+
+
+def _look_up(
     session: Session, program: ProgramDefinition, batch: _Batch, versions: Mapping[datetime, ProgramDefinition]
-) -> dict[str, CardRow]:
-    cards = cards_by_number(session, program.id, {command.card_number for _index, command in batch.accepted()})
+) -> _LookedUp:
+    """Cards, products and receipts in one round; commands that name an unknown card or outlet are refused."""
     for index, command in batch.accepted():
         try:
-            _card(cards, command.card_number)
             version_for(program, versions, command).outlet(command.outlet)
         except DomainError as error:
             batch.refuse(index, error)
-    return cards
+    commands = [command for _index, command in batch.accepted()]
+    with one_round(session) as ask:
+        cards = ask(cards_asked(program.id, {command.card_number for command in commands}))
+        categories = ask(_categories_asked(program, commands))
+        costs = ask(_costs_asked(program, versions.values(), commands))
+        recorded = ask(receipts_asked(program.id, _receipts(program, batch, versions).values()))
+        ask(listeners_asked(session, program.id))
+    for index, command in batch.accepted():
+        try:
+            _card(cards.value, command.card_number)
+        except DomainError as error:
+            batch.refuse(index, error)
+    return _LookedUp(cards.value, categories.value, costs.value, recorded.value)
 
 
-def _categories(session: Session, commands: Sequence[RecordPurchase]) -> dict[str, str | None]:
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The members of a batch, locked."""
+
+    balances: dict[UUID, Balance]
+    standings: dict[UUID, Standing]
+    people: Mapping[UUID, Person]
+    challenges: Before
+
+
+def _lock(  # noqa: PLR0917 - what was looked up, and for whom
+    session: Session,
+    program: ProgramDefinition,
+    batch: _Batch,
+    looked_up: _LookedUp,
+    versions: Mapping[datetime, ProgramDefinition],
+    now: datetime,
+    source: Source,
+) -> _Members:
+    """Lock the balances, and read in the same round what only who holds the lock may rely upon."""
+    accepted = [command for _index, command in batch.accepted()]
+    member_ids = {looked_up.cards[command.card_number].member_id for command in accepted}
+    dates = {business_date(program, versions, command) for command in accepted}
+    board_asked, days_asked = before_asked(program, member_ids, dates, now)
+    with one_round(session) as ask:
+        locked = ask(lock_asked(program.id, member_ids, now))
+        standings = ask(standings_asked(program, member_ids))
+        board, days = ask(board_asked), ask(days_asked)
+    # An import brings its past: what of it has expired by now is the tick's to say.
+    balances = locked.value.balances if source == "import" else book_expired(session, program, locked.value, now)
+    return _Members(
+        balances,
+        with_windows(session, program, standings.value, now),
+        people_asked_for(session, program, member_ids, now, versions=versions.values()),
+        Before(board.value, days.value),
+    )
+
+
+def _categories_asked(program: ProgramDefinition, commands: Sequence[RecordPurchase]) -> Asked[dict[str, str | None]]:
     skus = {line.sku for command in commands for line in command.lines if line.sku and line.category is None}
-    return categories_of_skus(session, skus) if skus else {}
+    return categories_asked(program.id, skus)
 
 
-def _costs(
-    session: Session, versions: Sequence[ProgramDefinition], commands: Sequence[RecordPurchase]
-) -> dict[str, int]:
+def _costs_asked(
+    program: ProgramDefinition, versions: Collection[ProgramDefinition], commands: Sequence[RecordPurchase]
+) -> Asked[dict[str, int]]:
     """What the products cost, if a rule of the program asks for margins."""
-    if not any("margin_percent" in rule_book(version).asks for version in versions):
-        return {}
-    return costs_of_skus(session, {line.sku for command in commands for line in command.lines if line.sku})
+    if not any("margin_percent" in rule_book(version).asks for version in (program, *versions)):
+        return known({})
+    return costs_asked(program.id, {line.sku for command in commands for line in command.lines if line.sku})
 
 
-def _refuse_recorded(session: Session, plan: Plan, batch: _Batch) -> None:
-    """Refuse receipts that there are already, in the database or earlier in the batch."""
-    wanted = {
-        index: (version_for(plan.program, plan.versions, command).outlet(command.outlet).id, command.receipt_id)
+def _receipts(
+    program: ProgramDefinition, batch: _Batch, versions: Mapping[datetime, ProgramDefinition]
+) -> dict[int, _Receipt]:
+    return {
+        index: (version_for(program, versions, command).outlet(command.outlet).id, command.receipt_id)
         for index, command in batch.accepted()
     }
-    recorded = recorded_receipts(session, plan.program.id, set(wanted.values()))
-    for index, receipt in wanted.items():
+
+
+def _refuse_recorded(plan: Plan, batch: _Batch, recorded: Mapping[_Receipt, UUID]) -> None:
+    """Refuse receipts that there are already."""
+    for index, receipt in _receipts(plan.program, batch, plan.versions).items():
         if receipt in recorded:
             batch.refuse(index, _duplicate(recorded[receipt]))
 
@@ -296,8 +370,7 @@ def _duplicate(purchase_id: UUID) -> DomainError:
     )
 
 
-def _compute(session: Session, plan: Plan, batch: _Batch, cards: Mapping[str, CardRow]) -> dict[int, Planned]:
-    _refuse_recorded(session, plan, batch)
+def _compute(plan: Plan, batch: _Batch, cards: Mapping[str, CardRow]) -> dict[int, Planned]:
     planned: dict[int, Planned] = {}
     in_batch: dict[tuple[str, str], UUID] = {}
     for index, command in batch.accepted():
@@ -325,13 +398,11 @@ def _claim(session: Session, plan: Plan) -> bool:
     return False
 
 
-def _write(
-    session: Session, plan: Plan, locked: Mapping[UUID, Balance], standings: Mapping[UUID, Standing]
-) -> dict[UUID, Recorded]:
+def _write(session: Session, plan: Plan, members: _Members) -> dict[UUID, Recorded]:
     """Write everything else, and say what each purchase has brought."""
     if not plan.planned:
         return {}
-    program, now = plan.program, plan.now
+    program, now, locked, standings = plan.program, plan.now, members.balances, members.standings
     member_ids = list(dict.fromkeys(planned.card.member_id for planned in plan.planned))
     insert_rows(session, PurchaseLine, [row for planned in plan.planned for row in line_rows(plan, planned)])
     insert_rows(session, PurchaseTrace, [trace_row(plan, planned) for planned in plan.planned])
@@ -344,7 +415,7 @@ def _write(
     held = {key: replace(plan.standings[key], tier=held_before[key]) for key in member_ids}
     tiers = reconsider(session, program, member_ids, now, known=held)
     running = [facts_of(planned) for planned in plan.planned if is_running(planned)]
-    advance = challenges.advance(session, program, running, now)
+    advance = challenges.advance(session, program, running, now, before=members.challenges)
     won = grant(session, program, advance.completions, now)
     if any(reward.points for reward in won):
         balances |= read_balances(session, {reward.member_id for reward in won})

@@ -12,11 +12,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
-from wallet_server.db import among
 from wallet_server.members.models import Member, MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import PARAMETERS_MAX
 from wallet_server.purchases.models import Purchase, PurchaseLine, Visit
+from wallet_server.reads import Asked, OneOf, Read, Rows, ask, known
 from wallet_server.tiers.levels import Standing
 from wallet_server.tiers.models import MemberTier, TierChange
 from wallet_server.tiers.table import NOTHING, Counts, Span, TierTable, tier_table
@@ -43,20 +43,28 @@ def standings(
     One statement for the whole batch; one more where the table counts a window of time, and one more where it
     asks for products. ``member_ids`` are members of this program.
     """
+    found = ask(session, standings_asked(program, member_ids))
+    return with_windows(session, program, found, now)
+
+
+def standings_asked(program: ProgramDefinition, member_ids: Collection[UUID]) -> Asked[dict[UUID, Standing]]:
+    """As :func:`standings` without the window counts, to be asked with other things; then :func:`with_windows`."""
     if not member_ids:
-        return {}
+        return known({})
+
+    def answer(rows: Rows) -> dict[UUID, Standing]:
+        return {row[0]: Standing(**dict(zip(_STANDING, row[1:], strict=True))) for row in rows}
+
+    asks_tenure = "tenure_days" in tier_table(program).asks
+    values = {"program_id": program.id, "member_ids": list(member_ids)}
+    return Asked(_STANDINGS_AND_TENURE if asks_tenure else _STANDINGS, values, answer)
+
+
+def with_windows(
+    session: Session, program: ProgramDefinition, found: dict[UUID, Standing], now: datetime
+) -> dict[UUID, Standing]:
+    """The standings with what the windows of the tier table count, if there are any."""
     table = tier_table(program)
-    statistics, held, member = _STATISTICS_TABLE.c, _TIER.c, _MEMBER.c
-    statement = (
-        sa.select(statistics.member_id, *(statistics[name] for name in _STATISTICS), *(held[name] for name in _HELD))
-        .outerjoin(_TIER, held.member_id == statistics.member_id)
-        .where(statistics.program_id == program.id, among(session, statistics.member_id, member_ids))
-    )
-    if "tenure_days" in table.asks:
-        statement = statement.join(_MEMBER, member.id == statistics.member_id).add_columns(member.joined_at)
-    session.flush()
-    rows = session.connection().execute(statement).mappings()
-    found = {row["member_id"]: Standing(**{name: row[name] for name in row if name != "member_id"}) for row in rows}
     counted = window_counts(session, table, found, table.today(now))
     if not counted:
         return found
@@ -74,6 +82,29 @@ _STATISTICS: Final = (
     "coefficients",
 )
 _HELD: Final = ("tier", "since", "protected_until", "grace_until", "review_at")
+_STANDING: Final = (*_STATISTICS, *_HELD, "joined_at")
+
+
+def _select_standings(one_of: OneOf, joined_at: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    statistics, held = _STATISTICS_TABLE.c, _TIER.c
+    columns = (*(statistics[name] for name in _STATISTICS), *(held[name] for name in _HELD), joined_at)
+    return (
+        sa.select(statistics.member_id, *columns)
+        .select_from(_STATISTICS_TABLE)
+        .outerjoin(_TIER, held.member_id == statistics.member_id)
+        .where(
+            statistics.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
+            one_of(statistics.member_id, "member_ids"),
+        )
+    )
+
+
+_STANDINGS: Final = Read(lambda one_of: _select_standings(one_of, sa.null().label("joined_at")))
+_STANDINGS_AND_TENURE: Final = Read(
+    lambda one_of: _select_standings(one_of, _MEMBER.c.joined_at).join(
+        _MEMBER, _MEMBER.c.id == _STATISTICS_TABLE.c.member_id
+    )
+)
 
 
 def window_counts(

@@ -15,6 +15,7 @@ from sqlmodel import Session, col, select
 from wallet_server.db import insert_rows, new_id
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.outbox import services as outbox
+from wallet_server.reads import Asked, Read, Rows, ask, known
 from wallet_server.staff import audit
 from wallet_server.webhooks.address import AddressPolicy, parse_target
 from wallet_server.webhooks.events import ALL_EVENTS, EVENTS, TEST_EVENT, Event, is_wanted, message
@@ -70,19 +71,36 @@ def silenced(session: Session, *, when: bool = True) -> Iterator[None]:
 
 def listeners(session: Session, program_id: UUID) -> Sequence[Listener]:
     """The program's webhooks that are switched on; read once in a transaction and remembered in its session."""
-    known: dict[UUID, Sequence[Listener]] = session.info.setdefault(_LISTENERS, {})
-    if program_id not in known:
-        webhook = sa.inspect(Webhook).local_table
-        # The room of programs is above this one: of its table only these two columns are named here.
-        program = sa.table("program", sa.column("id", sa.Uuid()), sa.column("slug", sa.String()))
-        rows = session.connection().execute(
-            sa.select(webhook.c.id, webhook.c.events, program.c.slug)
-            .join(program, program.c.id == webhook.c.program_id)
-            .where(webhook.c.program_id == program_id, webhook.c.disabled_at.is_(None))
-            .order_by(webhook.c.id)
+    return ask(session, listeners_asked(session, program_id))
+
+
+def listeners_asked(session: Session, program_id: UUID) -> Asked[Sequence[Listener]]:
+    """As :func:`listeners`, to be asked with other things; the session remembers the answer."""
+    remembered: dict[UUID, Sequence[Listener]] = session.info.setdefault(_LISTENERS, {})
+    if program_id in remembered:
+        return known(remembered[program_id])
+
+    def answer(rows: Rows) -> Sequence[Listener]:
+        remembered[program_id] = [Listener(*row) for row in rows]
+        return remembered[program_id]
+
+    return Asked(_LISTENING, {"program_id": program_id}, answer)
+
+
+_WEBHOOK: Final[sa.Table] = Webhook.__table__  # type: ignore[attr-defined]
+# The room of programs is above this one: of its table only these two columns are named here.
+_PROGRAM: Final = sa.table("program", sa.column("id", sa.Uuid()), sa.column("slug", sa.String()))
+_LISTENING: Final = Read(
+    lambda _one_of: (
+        sa.select(_WEBHOOK.c.id, _WEBHOOK.c.events, _PROGRAM.c.slug)
+        .join(_PROGRAM, _PROGRAM.c.id == _WEBHOOK.c.program_id)
+        .where(
+            _WEBHOOK.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
+            _WEBHOOK.c.disabled_at.is_(None),
         )
-        known[program_id] = [Listener(*row) for row in rows]
-    return known[program_id]
+        .order_by(_WEBHOOK.c.id)
+    )
+)
 
 
 def _write(session: Session, program_id: UUID, told: Sequence[tuple[Listener, Event]], now: datetime) -> None:

@@ -21,13 +21,14 @@ from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import ProgramFile
 from wallet_server.programs.models import Outlet, Product, Program, ProgramVersion
 from wallet_server.programs.queries import (
-    categories_of_skus,
+    categories_asked,
     current_file,
     load_program,
     product_names,
 )
 from wallet_server.programs.services import Applied, apply_program
 from wallet_server.programs.yaml_file import dump_program, parse_program
+from wallet_server.reads import ask
 from wallet_server.segments.models import Segment
 from wallet_server.staff.models import AuditRecord
 
@@ -73,7 +74,8 @@ def test_a_new_program_is_made_with_all_that_its_file_says(engine: Engine) -> No
     assert program.file.catalog.products == []
 
     with reading(engine, applied.program_id) as session:
-        assert categories_of_skus(session, ["burger", "burger", "umbrella"]) == {"burger": "food"}
+        asked = categories_asked(applied.program_id, ["burger", "burger", "umbrella"])
+        assert ask(session, asked) == {"burger": "food"}
         assert product_names(session, ["dinner", "umbrella"]) == {"dinner": {"en": "Dinner"}}
         assert session.exec(select(Segment.condition)).all() == [{"days_since_last_visit": {"at_least": 30}}]
         (audited,) = session.exec(select(AuditRecord)).all()
@@ -200,7 +202,7 @@ def test_programs_know_nothing_of_each_other(engine: Engine) -> None:
     assert list(definition(engine).outlets) == ["A", "B"]
     apply(engine, program_file(program={**CAFE["program"], "slug": "other"}, outlets=[], catalog={}))
     with reading(engine, cafe.program_id) as session:
-        assert set(categories_of_skus(session, ["burger"])) == {"burger"}
+        assert set(ask(session, categories_asked(cafe.program_id, ["burger"]))) == {"burger"}
     assert apply(engine, CAFE).changes == ()
     with reading(engine, cafe.program_id) as session:
         with pytest.raises(NotFoundError) as refused:
