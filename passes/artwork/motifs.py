@@ -7,7 +7,7 @@ every scale and in every run. It keeps to the background: text and stamps stand 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
@@ -29,14 +29,14 @@ Box = tuple[float, float, float, float]
 class Palette:
     """The colours of a motif; `strength` from 0 to 1, 1 where nothing but text stands in front.
 
-    No pictogram is laid into `clear`: half a snowflake behind a word is worse than none.
+    No pictogram is laid into the boxes of `clear`: half a snowflake behind a word is worse than none.
     """
 
     background: Rgb
     foreground: Rgb
     accent: Rgb
     strength: float
-    clear: Box | None = None
+    clear: tuple[Box, ...] = ()
 
     @property
     def light(self) -> Rgb:
@@ -105,14 +105,14 @@ class _Strewn:
     turned: bool = True
 
 
-def _scatter(image: Image.Image, strewn: _Strewn, color: Rgb, alpha: float, clear: Box | None) -> None:
+def _scatter(image: Image.Image, strewn: _Strewn, color: Rgb, alpha: float, clear: Sequence[Box]) -> None:
     """Strew a pictogram, near ones larger and stronger."""
     width, height = image.size
     unit = height / POINTS_HIGH
     for spot in _scattered(strewn.count, strewn.seed):
         smallest, largest = strewn.points
         side = max(3, round((smallest + (largest - smallest) * spot.depth**2) * unit))
-        if clear is not None and _touches(clear, spot.x * width, spot.y * height, side * 0.6):
+        if any(_touches(box, spot.x * width, spot.y * height, side * 0.5) for box in clear):
             continue
         mask = glyph_mask(strewn.glyph, side)
         if strewn.turned:
@@ -131,7 +131,7 @@ def _dots(image: Image.Image, palette: Palette, count: int, seed: float, points:
     unit = height / POINTS_HIGH
     for spot in _scattered(count, seed):
         x, y, size = spot.x * width, spot.y * height, (points[0] + points[1] * spot.depth) * unit
-        if palette.clear is None or not _touches(palette.clear, x, y, size):
+        if not any(_touches(box, x, y, size) for box in palette.clear):
             alpha = round(255 * palette.strength * (0.24 + 0.40 * spot.depth))
             disc(image, Circle(x, y, size), palette.light, alpha=alpha)
 

@@ -30,6 +30,12 @@ class Circle:
     def scaled(self, factor: float) -> Circle:
         return Circle(self.x, self.y, self.diameter * factor)
 
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom."""
+        radius = self.diameter / 2
+        return self.x - radius, self.y - radius, self.x + radius, self.y + radius
+
 
 def ground(width: int, height: int, above: Rgb, below: Rgb) -> Image.Image:
     """Return a picture that goes from one colour at its top to another at its foot."""

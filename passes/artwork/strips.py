@@ -39,7 +39,7 @@ STRIP_POINTS = (375, 144)
 GOOGLE_HERO_PIXELS = (1032, 336)
 CAPTION_CHARACTERS_MAX = 60
 BAR_STEPS_MAX = 100
-DRAWING = 2
+DRAWING = 1
 """The number of this way of drawing: it is part of every digest, so raise it when pictures come out differently."""
 
 _STAMPS_PER_ROW_MAX = 6
@@ -111,14 +111,15 @@ def _drawn(art: StripArt, width: int, height: int) -> bytes:
     # It begins in the card's own colour, so that no seam shows below the header.
     background = rgb(art.background)
     image = ground(width, height, background, mix(background, BLACK, 0.13))
-    placed = _placed_caption(art, width, height) if art.caption else None
-    clear = placed.box if placed else None
+    caption = _placed_caption(art, width, height) if art.caption else None
+    stamps = _placed_stamps(art, width, height) if art.stamps is not None else ()
+    clear = (*((caption.box,) if caption else ()), *(circle.box for circle in stamps))
     paint_motif(image, art.motif, Palette(background, rgb(art.foreground), rgb(art.accent), _strength(art), clear))
-    if placed is not None:
-        write(image, (placed.left, placed.baseline), placed.line)
-    if art.stamps is not None:
-        _stamps(image, art, art.stamps, _CAPTION_POINTS / STRIP_POINTS[1] * height if placed else 0.0)
-    elif art.bar is not None:
+    if caption is not None:
+        write(image, (caption.left, caption.baseline), caption.line)
+    for number, circle in enumerate(stamps, start=1):
+        _stamp(image, art, circle, number)
+    if art.bar is not None:
         _goal_bar(image, art, art.bar)
     return png(image)
 
@@ -208,27 +209,24 @@ def _goal_bar(image: Image.Image, art: StripArt, goal: GoalBar) -> None:
 # -- stamps ---------------------------------------------------------------------------------------------
 
 
-def _stamps(image: Image.Image, art: StripArt, stamps: StampCard, top: float) -> None:
-    width, whole = image.size
-    height = whole - top * 0.92
-    rows = _rows(stamps.total)
+def _placed_stamps(art: StripArt, width: int, whole: int) -> tuple[Circle, ...]:
+    """Return where the stamps go: rows of circles in the middle of what a line of text leaves."""
+    assert art.stamps is not None
+    height = whole * (1 - (_CAPTION_POINTS * 0.92 / STRIP_POINTS[1] if art.caption else 0))
+    rows = _rows(art.stamps.total)
     columns = max(rows)
     margin = 0.055 * height if len(rows) > 1 else 0.0
     cell = min(width * 0.92 / columns, (height * 0.90 - margin * (len(rows) - 1)) / len(rows))
     cell = min(cell, whole * 0.52)
-    diameter = cell * 0.82
     first = whole - height + (height - cell * len(rows) - margin * (len(rows) - 1)) / 2
-    number = 0
+    circles = []
     for row, count in enumerate(rows):
         # A few stamps spread out a little; a full row uses the width it has.
         pitch = min(cell * 1.18, width * 0.92 / max(count, columns))
         left = (width - pitch * count) / 2
-        for column in range(count):
-            number += 1
-            center = left + pitch * (column + 0.5), first + cell / 2 + row * (cell + margin)
-            glyph = _GOAL_GLYPH if number == stamps.total else art.glyph
-            is_goal = number == stamps.total
-            _stamp(image, art, Circle(*center, diameter), glyph, filled=number <= stamps.filled, is_goal=is_goal)
+        y = first + cell / 2 + row * (cell + margin)
+        circles += [Circle(left + pitch * (column + 0.5), y, cell * 0.82) for column in range(count)]
+    return tuple(circles)
 
 
 def _rows(total: int) -> list[int]:
@@ -241,18 +239,17 @@ def _rows(total: int) -> list[int]:
     return [base + 1] * longer + [base] * (count - longer)
 
 
-def _stamp(image: Image.Image, art: StripArt, circle: Circle, glyph: str, *, filled: bool, is_goal: bool) -> None:
+def _stamp(image: Image.Image, art: StripArt, circle: Circle, number: int) -> None:
+    assert art.stamps is not None
     background, foreground, accent = rgb(art.background), rgb(art.foreground), rgb(art.accent)
-    if filled:
+    is_goal = number == art.stamps.total
+    glyph = _GOAL_GLYPH if is_goal else art.glyph
+    if number <= art.stamps.filled:
         shadow(image, circle)
         disc(image, circle, accent)
         disc(image, circle.scaled(0.90), mix(accent, WHITE, 0.10))
-        paste_glyph(
-            image,
-            glyph,
-            circle.scaled(0.58),
-            readable_on(accent, background, foreground, least=LARGE_TEXT_CONTRAST_MIN),
-        )
+        color = readable_on(accent, background, foreground, least=LARGE_TEXT_CONTRAST_MIN)
+        paste_glyph(image, glyph, circle.scaled(0.58), color)
         return
     # What is still to come stays in the background, except for the reward at the end of the row.
     disc(image, circle, background, alpha=70 if art.motif == "hills" else 190)
