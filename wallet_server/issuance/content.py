@@ -11,7 +11,7 @@ phrase of its own, whichever versions it has missed. All other values change in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -186,6 +186,28 @@ def _spoken(key: str, state: CardState, texts: _Texts, text: str, label: str) ->
     )
 
 
+def voided_state(state: CardState) -> CardState:
+    """What a card that is no longer good still says: that, and nothing of the member.
+
+    Its phone may be in other hands, or the member may be nobody's any more.
+    """
+    return replace(
+        state,
+        name="",
+        spendable=0,
+        pending=0,
+        tier=None,
+        challenges=(),
+        vouchers=(),
+        news=translator(state.language).gettext("This card is no longer valid."),
+        latest="",
+        speaks=NEWS_KEY,
+        visits=(),
+        tier_done=None,
+        voided=True,
+    )
+
+
 def spaced(card_number: str) -> str:
     """A card number as people read it: groups of four."""
     return " ".join(card_number[start : start + 4] for start in range(0, len(card_number), 4))
@@ -276,14 +298,15 @@ def _back(
                 value=texts.say(lambda t: t.points(state.pending)),
             )
         )
-    fields.append(
-        PassField(
-            key="page",
-            label=texts.say(lambda t: t.gettext("Everything about your card")),
-            value=texts.say(lambda t: t.gettext("Open your page")),
-            link=links.page_url,
+    if not state.voided:  # the page's address is a secret, and may be a new one that this phone is not to know
+        fields.append(
+            PassField(
+                key="page",
+                label=texts.say(lambda t: t.gettext("Everything about your card")),
+                value=texts.say(lambda t: t.gettext("Open your page")),
+                link=links.page_url,
+            )
         )
-    )
     fields.append(
         PassField(
             key="about-points",

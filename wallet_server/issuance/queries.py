@@ -17,7 +17,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 from wallet_server.challenges.queries import states
 from wallet_server.db import UTCDateTime, among
-from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher, Said
+from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher, Said, voided_state
 from wallet_server.issuance.credentials import OfType
 from wallet_server.issuance.looks import BAR_STEPS, asks_way
 from wallet_server.issuance.models import Device, IssuedPass, Registration
@@ -171,7 +171,7 @@ def card_states(
 
 
 def _card_state(issued: IssuedPass, member: Member, card: Card, *, tier: str | None, **values: Any) -> CardState:
-    return CardState(
+    state = CardState(
         pass_id=issued.id,
         wallet=issued.wallet,
         serial=issued.serial,
@@ -189,6 +189,7 @@ def _card_state(issued: IssuedPass, member: Member, card: Card, *, tier: str | N
         voided=issued.voided_at is not None or card.blocked_at is not None,
         **values,
     )
+    return voided_state(state) if state.voided else state
 
 
 def _ways(

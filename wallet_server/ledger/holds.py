@@ -215,6 +215,20 @@ def release_hold(
     return state
 
 
+def free_open_holds(
+    session: Session, program: ProgramDefinition, member_id: UUID, *, now: datetime, actor: str
+) -> None:
+    """Give a member all points back that are set aside; the member's balance is locked."""
+    mine = select(Hold.id).where(Hold.program_id == program.id, Hold.member_id == member_id, Hold.state == "open")
+    for hold_id in session.exec(mine.order_by(col(Hold.created_at), col(Hold.id))).all():
+        hold = find_hold(session, program, hold_id)
+        movement = _free(hold, _shares(session, program.id, hold_id), now)
+        after = post(session, program.id, [movement], now)[member_id]
+        _resolve(session, hold, "released", now=now, actor=actor)
+        state = HoldState(hold_id, member_id, hold.points, 0, "released", hold.expires_at, after)
+        _tell(session, program.id, "hold.released", state, now)
+
+
 def find_hold(session: Session, program: ProgramDefinition, hold_id: UUID) -> Hold:
     """A hold of this program as it is; raises ``NotFoundError(unknown_hold)``."""
     hold = session.exec(

@@ -98,7 +98,8 @@ def member_by_page_token(session: Session, mint: TokenMint, token: str) -> Membe
     """
     member_id = mint.member_of_page_token(token)
     member = session.exec(select(Member).where(Member.id == member_id)).one_or_none() if member_id else None
-    if member is None or not mint.is_page_token(token, member.id, member.token_generation):
+    good = member is not None and member.left_at is None
+    if member is None or not (good and mint.is_page_token(token, member.id, member.token_generation)):
         raise NotFoundError("unknown_member", "this address leads to nobody")
     return member
 
@@ -112,9 +113,10 @@ def member_by_referral_code(session: Session, code: str) -> Member | None:
 def search(session: Session, text: str, *, limit: int = 50, before: UUID | None = None) -> Sequence[Member]:
     """Members whose name, card, phone, e-mail or external id has ``text`` in it, the newest first.
 
-    An empty text finds all. ``before`` is the last id of the page before; at most 200 to a page.
+    An empty text finds all; those who have left are nobody any more. ``before`` is the last id of the page before; at most 200 to a page.
     """
-    statement = select(Member).order_by(col(Member.id).desc()).limit(min(limit, PAGE_SIZE_MAX))
+    statement = select(Member).where(col(Member.left_at).is_(None))
+    statement = statement.order_by(col(Member.id).desc()).limit(min(limit, PAGE_SIZE_MAX))
     if before is not None:
         statement = statement.where(col(Member.id) < before)
     text = text.strip()[:SEARCH_LENGTH_MAX]

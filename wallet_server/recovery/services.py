@@ -117,7 +117,7 @@ def use_link(session: Session, recovery_id: UUID, now: datetime) -> Member:
     ).one_or_none()
     if used is None or used.member_id is None:
         raise link_over()
-    member = session.exec(select(Member).where(Member.id == used.member_id).with_for_update()).one()
+    member = session.exec(select(Member).where(Member.id == used.member_id).with_for_update(key_share=True)).one()
     if member.left_at is not None:
         raise link_over()
     end_links(session, member.id, now)

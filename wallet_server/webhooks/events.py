@@ -17,6 +17,7 @@ TEST_EVENT: Final = "webhook.test"
 """Told to one webhook because somebody pressed the button."""
 EVENTS: Final[Mapping[str, str]] = {
     "member.enrolled": gettext_noop("Somebody became a member"),
+    "member.left": gettext_noop("A member left and is to be forgotten"),
     "purchase.recorded": gettext_noop("A purchase was recorded"),
     "purchase.refunded": gettext_noop("Goods were returned"),
     "visit.recorded": gettext_noop("A visit was recorded"),

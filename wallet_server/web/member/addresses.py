@@ -15,7 +15,7 @@ from wallet_server.members.models import Member
 from wallet_server.members.queries import member_by_id, member_by_page_token
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.web.context import server
-from wallet_server.web.security import cookie_name, set_cookie
+from wallet_server.web.security import cookie_name, delete_cookie, set_cookie
 
 JOINED_S: Final = 365 * 24 * 3600
 TOKEN_LENGTH_MAX: Final = 64
@@ -49,6 +49,11 @@ def token_of(session: Session, member_id: UUID) -> str:
 def remember_joined(response: Response, slug: str, token: str) -> None:
     """Let this browser find its own card again when it comes back to the program's join page."""
     set_cookie(response, _cookie(slug), token, max_age_s=JOINED_S)
+
+
+def forget_joined(response: Response, slug: str) -> None:
+    """Let this browser forget the card that it kept for a program."""
+    delete_cookie(response, _cookie(slug))
 
 
 def joined_here(program: ProgramDefinition) -> str | None:

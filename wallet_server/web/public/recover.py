@@ -7,13 +7,14 @@ from typing import Final
 
 from flask import Blueprint, Response, request, url_for
 
-from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.db import ALL_PROGRAMS, reading, set_scope, transaction
 from wallet_server.errors import DomainError
 from wallet_server.mail.letters import RECOVERY_LASTS
 from wallet_server.members.identity import Contact, parse_contact
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 from wallet_server.recovery import services as recovery
+from wallet_server.recovery.cards import replace_card
 from wallet_server.tokens import fingerprint
 from wallet_server.web.context import server
 from wallet_server.web.member.addresses import TOKEN_LENGTH_MAX, remember_joined, token_of
@@ -92,7 +93,10 @@ def use(token: str) -> Response:
             member = recovery.use_link(session, opened.recovery_id, now)
         except DomainError:
             return _over()
+        set_scope(session, member.program_id)
         program = load_program(session, program_id=member.program_id)
+        if request.form.get("phone") == "stolen":
+            replace_card(session, program, member, actor="member", now=now)
         page_token = token_of(session, member.id)
     response = see_other(url_for("member.welcome", token=page_token))
     remember_joined(response, program.slug, page_token)
