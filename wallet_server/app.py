@@ -32,7 +32,8 @@ from wallet_server.web import (
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BODY_BYTES_MAX: Final = 1_000_000
-FORM_PARTS_MAX: Final = 500
+FORM_PARTS_MAX: Final = 1_500
+"""The designer sends a program's forty looks, each with some thirty fields, as one form."""
 
 DOORS: Final = (public, member, panel, wallet_api, pos_api, sandbox)
 

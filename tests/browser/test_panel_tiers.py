@@ -50,6 +50,6 @@ def test_every_tab_of_the_section_is_in_sight_on_a_phone(staff_page: Page, langu
     staff_page.set_viewport_size({"width": 390, "height": 900})
     staff_page.goto(f"{TIERS}?lang={language}")
     tabs = staff_page.locator(".program-tab")
-    assert tabs.count() == 7
+    assert tabs.count() == 9
     for tab in tabs.all():
         expect(tab).to_be_in_viewport(ratio=1)

@@ -155,7 +155,7 @@ class _Reader:
         kind = self.choice(f"{prefix}strip_kind", kind, KINDS)
         found: dict[str, Any] = {
             "kind": kind,
-            "glyph": self.choice(f"{prefix}glyph", texts.get("glyph") or GLYPHS[0], GLYPHS),
+            "glyph": self.choice(f"{prefix}glyph", texts["glyph"], GLYPHS) if texts.get("glyph") else None,
             "motif": self.choice(f"{prefix}motif", texts.get("motif") or MOTIFS[0], MOTIFS),
         }
         if kind == "season" and found["motif"] == "hills":
@@ -352,7 +352,7 @@ def form_of(program: ProgramDefinition) -> LookForm:
 def _strip_texts(strip: Strip | None) -> dict[str, str]:
     if strip is None:
         return {}
-    texts = {"strip_kind": strip.kind, "glyph": strip.glyph, "motif": strip.motif}
+    texts = {"strip_kind": strip.kind, "glyph": strip.glyph or "", "motif": strip.motif}
     return {**texts, "strip_challenge": strip.challenge or ""}
 
 

@@ -25,6 +25,7 @@ TABS: Final = (
     Tab(gettext_noop("Rules"), "panel.program_rules"),
     Tab(gettext_noop("Tiers"), "panel.program_tiers"),
     Tab(gettext_noop("Points"), "panel.program_points"),
+    Tab(gettext_noop("Look"), "panel.program_look"),
     Tab(gettext_noop("Partners"), "panel.program_partners"),
     Tab(gettext_noop("API keys"), "panel.program_keys", "owner"),
     Tab(gettext_noop("Webhooks"), "panel.program_webhooks", "owner"),
