@@ -30,7 +30,16 @@ def names_in(session: Session, traces: Sequence[Sequence[Step]]) -> Names:
 
 def told_to_staff(session: Session, steps: Sequence[Step], t: Translator, program: ProgramDefinition) -> Told:
     """One trace for who works here."""
-    return tell(steps, Listener(t, program, names_in(session, [steps])))
+    [told] = all_told_to_staff(session, [steps], t, program)
+    return told
+
+
+def all_told_to_staff(
+    session: Session, traces: Sequence[Sequence[Step]], t: Translator, program: ProgramDefinition
+) -> list[Told]:
+    """Traces for who works here, in their order."""
+    listener = Listener(t, program, names_in(session, traces))
+    return [tell(steps, listener) for steps in traces]
 
 
 def line_title(sku: str | None, quantity_thousandths: int, names: Names, t: Translator) -> str:

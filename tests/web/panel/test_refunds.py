@@ -82,6 +82,22 @@ def test_a_refund_is_done_once_and_shown(
         assert balance(session, member.member_id).spendable < 21
 
 
+def test_a_refund_says_what_else_it_did_and_why_what_is_left_earns_so_much(
+    manager: FlaskClient, server: ServerContext, cast: Cast, member: Enrolled, clock: StoppedClock, purchase_id: UUID
+) -> None:
+    """The fifth burger wins a voucher, and is brought back."""
+    receipt = RecordPurchase("A-10", member.card_number, "A", clock.now(), (LineInput("burger", None, 1000, 45000),))
+    with transaction(server.engine, cast.cafe.id) as session:
+        record_purchase(session, cast.cafe, receipt, now=clock.now(), source="till", recorded_by="key:x")
+    page = words(send(manager, purchase_id, line_1="1"))
+    assert "What is left (MKD 1,650.00) earns 16 points." in page
+    assert "Five burgers: 1 less." in page
+    assert re.search(r"Voucher [A-Z0-9-]+ is withdrawn\.", page)
+    assert "Why what is left earns this Burger" in page
+    for language in ("ru", "mk"):
+        assert manager.get(f"{BASE}/{purchase_id}", query_string={"lang": language}).status_code == 200
+
+
 def test_everything_is_one_button(manager: FlaskClient, server: ServerContext, purchase_id: UUID) -> None:
     body = send(manager, purchase_id, "all").get_data(as_text=True)
     assert re.search(r'name="line_1"[^>]*value="4"', body)

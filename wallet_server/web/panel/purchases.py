@@ -36,9 +36,10 @@ from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
 from wallet_server.web.panel.desk import Desk, allowed
 from wallet_server.web.panel.purchase_form import PurchaseForm, read_form
+from wallet_server.web.panel.refund_words import refund_effects
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.rendering import reader, see_other
-from wallet_server.web.traces import line_title, told_to_staff
+from wallet_server.web.traces import all_told_to_staff, line_title, told_to_staff
 from wallet_server.web.wording import refusal_of_code, refusal_sentence
 
 PRODUCTS_OFFERED_MAX: Final = 200
@@ -129,7 +130,8 @@ def purchase(desk: Desk, purchase_id: UUID) -> Response:
         refunds = refunds_of_purchase(session, purchase_id)
         refund_lines = lines_of_refunds(session, [refund.id for refund in refunds])
         person = member_by_id(session, found.member_id)
-        told = told_to_staff(session, steps_of(trace.trace if trace else None), reader(), desk.program)
+        traces = [trace.trace if trace else None, *(refund.trace for refund in refunds)]
+        told, *refunds_told = all_told_to_staff(session, [steps_of(one) for one in traces], reader(), desk.program)
         names = Names(
             product_names(session, {line.sku for line in lines if line.sku}),
             category_names(session, {line.category for line in lines if line.category}),
@@ -141,6 +143,10 @@ def purchase(desk: Desk, purchase_id: UUID) -> Response:
         lines=lines,
         refunds=refunds,
         refund_lines=refund_lines,
+        refund_words=[
+            (refund_effects(refund.trace, reader(), desk.program), words)
+            for refund, words in zip(refunds, refunds_told, strict=True)
+        ],
         told=told,
         names=names,
         line_names={line.line: line_title(line.sku, 1000, names, reader()) for line in lines},
