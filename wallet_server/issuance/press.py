@@ -18,11 +18,12 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from passes.apple.bundle import signed_pass
-from passes.apple.signing import SignatureMemory, Signer
+from passes.apple.signing import Signer
 from passes.content import PassImages, Scaled
 from wallet_server.issuance.content import CardLinks, CardState, card_strip, language_of, look_of_card, pass_content
 from wallet_server.issuance.looks import brand_of, strip_art
 from wallet_server.issuance.pictures import Brand, draw_brand, draw_strip, size_of_brand, size_of_strip
+from wallet_server.issuance.signatures import SignatureBook
 from wallet_server.programs.definition import ProgramDefinition
 
 PASSES_BYTES_KEPT: Final = 16 * 1024 * 1024
@@ -94,7 +95,7 @@ class PassPress:
         *,
         allow_http: bool,
         programs: Mapping[UUID, Signer] | None = None,
-        memory: SignatureMemory | None = None,
+        memory: SignatureBook | None = None,
     ) -> None:
         self._signer = signer
         self._programs = dict(programs or {})
@@ -109,6 +110,11 @@ class PassPress:
         press = copy(self)
         press._signer, press._programs, press._allow_http = signer, dict(programs), allow_http
         return press
+
+    def count_signatures(self, count: Callable[[], None]) -> None:
+        """Have ``count`` called for each signature that this process makes."""
+        if self._memory is not None:
+            self._memory.on_made = count
 
     def pkpass(
         self, program: ProgramDefinition, state: CardState, links: CardLinks, *, now: datetime, signed_at: datetime

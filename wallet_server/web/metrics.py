@@ -41,6 +41,12 @@ class WebMetrics:
         self.seconds = Histogram(
             "wallet_http_request_seconds", "Time to answer.", ("route",), buckets=BUCKETS_S, registry=self.registry
         )
+        self.signed = Counter("wallet_passes_signed_total", "Apple passes signed.", registry=self.registry)
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answer; ``route`` is a rule and not an address: addresses are endless, and some are secrets."""
+        self.requests.labels(method, route, str(status)).inc()
+        self.seconds.labels(route).observe(seconds)
 
 
 def init_app(app: Flask) -> None:
@@ -57,12 +63,9 @@ def _start() -> None:
 
 def _count(response: Response) -> Response:
     metrics: WebMetrics = current_app.extensions["metrics"]
-    # The rule and not the address: addresses are endless, and some are secrets.
     route = str(request.url_rule) if request.url_rule else "(unknown)"
     method = request.method if request.method in {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"} else "(other)"
-    metrics.requests.labels(method, route, str(response.status_code)).inc()
-    if "started_at" in g:
-        metrics.seconds.labels(route).observe(time.perf_counter() - g.started_at)
+    metrics.count(method, route, response.status_code, time.perf_counter() - g.started_at)
     return response
 
 

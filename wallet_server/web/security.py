@@ -166,11 +166,16 @@ def _check_origin() -> None:
             raise CSRFError("The request came from another site.")
 
 
+def headers_of(settings: Settings) -> dict[str, str]:
+    """The headers that every answer has unless it says otherwise itself."""
+    if settings.public_url.startswith("https://"):
+        return {**HEADERS, "Strict-Transport-Security": STRICT_TRANSPORT_SECURITY}
+    return HEADERS
+
+
 def _add_headers(response: Response) -> Response:
-    for name, value in HEADERS.items():
+    for name, value in headers_of(server().settings).items():
         response.headers.setdefault(name, value)
-    if server().settings.public_url.startswith("https://"):
-        response.headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)
     return response
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from flask import Flask
 
-from wallet_server.web.security import door_permission
+from wallet_server.context import ServerContext
+from wallet_server.web.metrics import WebMetrics
+from wallet_server.web.security import door_permission, headers_of
 from wallet_server.web.wallet_api import apple, downloads, google
-from wallet_server.web.wallet_api.middleware import MergeSlashes
+from wallet_server.web.wallet_api.middleware import MergeSlashes, UnchangedPasses
 
 
 def register(app: Flask) -> None:
     """Open the door."""
+    apple.prepare(app)
     google.prepare(app)
     for blueprint, permission in (
         (apple.blueprint, "pass token"),
@@ -26,4 +29,8 @@ def register(app: Flask) -> None:
     ):
         door_permission(blueprint, permission)
         app.register_blueprint(blueprint)
-    app.wsgi_app = MergeSlashes(app.wsgi_app)  # type: ignore[method-assign]
+    context: ServerContext = app.extensions["wallet"]
+    metrics: WebMetrics = app.extensions["metrics"]
+    context.press.count_signatures(metrics.signed.inc)
+    unchanged = UnchangedPasses(app.wsgi_app, context, metrics, headers_of(context.settings))
+    app.wsgi_app = MergeSlashes(unchanged)  # type: ignore[method-assign]

@@ -10,24 +10,25 @@ from __future__ import annotations
 import json
 import re
 from typing import Any, Final
-from uuid import UUID
 
 import structlog
-from flask import Blueprint, Response, request
-from sqlmodel import Session
+from flask import Blueprint, Flask, Response, request
 
+from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, to_json, transaction
 from wallet_server.errors import DomainError
+from wallet_server.issuance.headers import PassHeader
 from wallet_server.issuance.models import IssuedPass
-from wallet_server.issuance.queries import changed_serials, pass_by_serial
+from wallet_server.issuance.queries import changed_serials
+from wallet_server.issuance.renewal import certificates_to_take, take_certificates
 from wallet_server.issuance.services import register_device, unregister_device
 from wallet_server.web.context import server
 from wallet_server.web.security import limit_rate
 from wallet_server.web.wallet_api.cards import note_fetch, pass_answer, print_card, read_card
+from wallet_server.web.wallet_api.holders import held_pass
 
 blueprint = Blueprint("apple", __name__, url_prefix="/apple")
 
-SCHEME: Final = "applepass"
 DEVICE_CHARACTERS_MAX: Final = 128
 REGISTRATION_BYTES_MAX: Final = 4_096
 LOG_BYTES_MAX: Final = 65_536
@@ -38,14 +39,23 @@ REFUSALS_LIMIT: Final = "120/minute"
 LOG_LIMIT: Final = "60/minute"
 _PUSH_TOKEN: Final = re.compile(r"[0-9a-fA-F]{1,200}")
 _TAG: Final = re.compile(r"[0-9]{1,18}")
-_NOBODY: Final = UUID(int=0)
+
+
+def prepare(app: Flask) -> None:
+    """See whether other certificates sign than when the server last started: their passes are then new."""
+    context: ServerContext = app.extensions["wallet"]
+    with reading(context.engine, ALL_PROGRAMS) as session:
+        changed = certificates_to_take(session, context.wallets)
+    if changed:
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            take_certificates(session, context.wallets, context.clock.now())
 
 
 @blueprint.post("/v1/devices/<device>/registrations/<pass_type>/<serial>")
 def register(device: str, pass_type: str, serial: str) -> Response:
     """A phone wants to hear of changes: 201, or 200 if it was registered already."""
     body = _body(REGISTRATION_BYTES_MAX)
-    pass_id = _authenticated_pass_id(pass_type, serial)
+    pass_id = _authenticated(pass_type, serial).id
     push_token = _push_token(body)
     if len(device) > DEVICE_CHARACTERS_MAX:
         raise DomainError("validation", "the device library identifier is too long", status=400)
@@ -59,7 +69,7 @@ def register(device: str, pass_type: str, serial: str) -> Response:
 @blueprint.delete("/v1/devices/<device>/registrations/<pass_type>/<serial>")
 def unregister(device: str, pass_type: str, serial: str) -> Response:
     """A phone has deleted the pass, or wants no updates: 200, also if it was not registered."""
-    pass_id = _authenticated_pass_id(pass_type, serial)
+    pass_id = _authenticated(pass_type, serial).id
     context = server()
     with transaction(context.engine, ALL_PROGRAMS) as session:
         unregister_device(session, session.get_one(IssuedPass, pass_id), device=device, now=context.clock.now())
@@ -88,19 +98,14 @@ def changed(device: str, pass_type: str) -> Response:
 
 @blueprint.get("/v1/passes/<pass_type>/<serial>")
 def latest(pass_type: str, serial: str) -> Response:
-    """The pass as it is now: 200, or 304 if it has not changed. HEAD neither builds nor signs it."""
+    """The pass as it is now. HEAD neither builds nor signs it. Who has it already gets 304 ahead of this view."""
     context = server()
+    header = _authenticated(pass_type, serial)
+    if request.method == "HEAD":
+        return pass_answer(b"", header.last_modified)
     with reading(context.engine, ALL_PROGRAMS) as session:
-        issued = _authenticated(session, pass_type, serial)
-        since = request.if_modified_since
-        if since is not None and issued.last_modified <= since:
-            unchanged = pass_answer(b"", issued)
-            unchanged.status_code = 304
-            return unchanged
-        if request.method == "HEAD":
-            return pass_answer(b"", issued)
-        card = read_card(context, session, issued)
-    answer = pass_answer(print_card(context, card), issued)
+        card = read_card(context, session, header)
+    answer = pass_answer(print_card(context, card), card.state.last_modified)
     note_fetch(context, card.state)
     return answer
 
@@ -117,32 +122,13 @@ def log() -> Response:
     return Response(status=200)
 
 
-def _authenticated(session: Session, pass_type: str, serial: str) -> IssuedPass:
-    """The pass that the caller holds.
-
-    A wrong token, an unknown serial number and another kind of pass are one and the same 401, and take the
-    same time: what exists is nobody's business.
-    """
-    context = server()
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    issued = pass_by_serial(session, "apple", serial)
-    holder, generation = (issued.id, issued.token_generation) if issued else (_NOBODY, 0)
-    right = context.mint.is_authentication_token(token.strip(), holder, generation)
-    if (
-        issued is None
-        or not right
-        or scheme.lower() != SCHEME
-        or pass_type != context.wallets.signer_of(issued.program_id).pass_type_id
-    ):
+def _authenticated(pass_type: str, serial: str) -> PassHeader:
+    # A read, also before a write: a stranger must not be able to hold up the database's one writer.
+    header = held_pass(server(), request.headers.get("Authorization", ""), pass_type, serial)
+    if header is None:
         limit_rate("apple-refused", REFUSALS_LIMIT)
         raise DomainError("unauthorized", "the pass and its token do not belong together", status=401)
-    return issued
-
-
-def _authenticated_pass_id(pass_type: str, serial: str) -> UUID:
-    # In a read of its own: a stranger must not be able to hold up the database's one writer.
-    with reading(server().engine, ALL_PROGRAMS) as session:
-        return _authenticated(session, pass_type, serial).id
+    return header
 
 
 def _body(bytes_max: int) -> bytes:

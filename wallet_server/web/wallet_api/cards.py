@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import Response
 from sqlmodel import Session
@@ -14,12 +15,14 @@ from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, set_scope, transaction
 from wallet_server.errors import DomainError
 from wallet_server.issuance.content import CardLinks, CardState
+from wallet_server.issuance.headers import PassHeader
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.queries import card_states
 from wallet_server.issuance.services import record_fetch
 from wallet_server.notifications.queries import said_to
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
+from wallet_server.web.wallet_api.middleware import PASS_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class OpenCard:
     state: CardState
 
 
-def read_card(context: ServerContext, session: Session, issued: IssuedPass) -> OpenCard:
+def read_card(context: ServerContext, session: Session, issued: IssuedPass | PassHeader) -> OpenCard:
     """Read what the pass shows; from here on the session works for the pass's program."""
     set_scope(session, issued.program_id)
     program = load_program(session, program_id=issued.program_id)
@@ -65,9 +68,9 @@ def note_fetch(context: ServerContext, state: CardState) -> None:
             record_fetch(session, state.pass_id, state.version, context.clock.now())
 
 
-def pass_answer(body: bytes, issued: IssuedPass) -> Response:
+def pass_answer(body: bytes, last_modified: datetime) -> Response:
     """200 with the pass, or with its headers only."""
     response = Response(body, content_type=MIME_TYPE)
-    response.headers["Last-Modified"] = http_date(issued.last_modified)
-    response.headers["Cache-Control"] = "no-store, private"
+    response.headers["Last-Modified"] = http_date(last_modified)
+    response.headers.update(PASS_HEADERS)
     return response
