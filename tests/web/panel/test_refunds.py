@@ -93,7 +93,7 @@ def test_a_refund_says_what_else_it_did_and_why_what_is_left_earns_so_much(
     assert "What is left (MKD 1,650.00) earns 16 points." in page
     assert "Five burgers: 1 less." in page
     assert re.search(r"Voucher [A-Z0-9-]+ is withdrawn\.", page)
-    assert "Why what is left earns this Burger" in page
+    assert "Why what is left earns this Every line earns 1 %." in page
     for language in ("ru", "mk"):
         assert manager.get(f"{BASE}/{purchase_id}", query_string={"lang": language}).status_code == 200
 
