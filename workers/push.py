@@ -78,6 +78,7 @@ def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
         drop_dead_tokens(session, dead, now)
         record_refused(session, {key: reason for key, reason in troubles.items() if reason != google.NO_TIME_LEFT})
         record_pushed(session, {**pushed, **at_google.put}, now)
+        at_google.record(session, now)
 
     done, again = [], []
     for row, pass_ids in wanted:

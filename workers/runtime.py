@@ -15,7 +15,7 @@ from passes.apple.signing import Signer
 from wallet_server.context import ServerContext
 from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.content import CardState
-from wallet_server.issuance.google import GoogleCards
+from wallet_server.issuance.google import CardMessage, GoogleCards
 from wallet_server.issuance.pace import SharedPace
 from wallet_server.mail.letters import Letter
 from wallet_server.mail.sender import MailSender, MailServer
@@ -39,8 +39,16 @@ class Pusher(Protocol):
 class Google(Protocol):
     """Google Wallet, seen from here: :class:`wallet_server.issuance.google.GoogleCards`, or a test's own."""
 
-    def put(self, program: ProgramDefinition, state: CardState, *, page_url: str) -> None:
-        """Bring one card at Google to this state."""
+    def put(
+        self,
+        program: ProgramDefinition,
+        state: CardState,
+        *,
+        page_url: str,
+        notify: bool = False,
+        messages: Sequence[CardMessage] = (),
+    ) -> Mapping[str, bool]:
+        """Bring one card at Google to this state, and add messages; whether each of them notifies."""
 
     def close(self) -> None:
         """Close the connection."""

@@ -103,14 +103,25 @@ class RecordedCards:
     engine: Engine
     cards: list[tuple[str, int, int]] = field(default_factory=list)
     """Serial, version, points."""
+    announced: list[int] = field(default_factory=list)
+    """Balances that phones were to be told of."""
+    messages: list[Any] = field(default_factory=list)
+    silent: bool = False
+    """The day's notices are used up."""
     trouble: GoogleTroubleError | None = None
 
-    def put(self, program: Any, state: Any, *, page_url: str) -> None:
+    def put(
+        self, program: Any, state: Any, *, page_url: str, notify: bool = False, messages: Sequence[Any] = ()
+    ) -> dict[str, bool]:
         assert self.engine.pool.checkedout() == 0, "a transaction is open during a network call"
         assert "/m/" in page_url
         if self.trouble:
             raise self.trouble
         self.cards.append((state.serial, state.version, state.spendable))
+        if notify:
+            self.announced.append(state.spendable)
+        self.messages.extend(messages)
+        return {one.id: one.notify and not self.silent for one in messages}
 
     def close(self) -> None:
         """Nothing is open."""

@@ -6,7 +6,8 @@ A program is a class, a card is an object; both are written whole, and writing t
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -14,8 +15,8 @@ from uuid import UUID
 import httpx
 
 from passes.content import PassContentError, Place
-from passes.google.client import GoogleProblem, GoogleWallet, GoogleWalletError, Pace
-from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, resource_id
+from passes.google.client import GoogleProblem, GoogleWallet, GoogleWalletError, MessageOutcome, Pace
+from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, message, resource_id
 from passes.google.save_link import SAVE_URL, save_jwt
 from wallet_server.issuance.content import CardLinks, CardState, card_strip, pass_content
 from wallet_server.issuance.credentials import GoogleParameters
@@ -39,6 +40,16 @@ class GoogleTroubleError(Exception):
     def __init__(self, reason: str, *, ours: bool) -> None:
         super().__init__(reason)
         self.ours = ours
+
+
+@dataclass(frozen=True, slots=True)
+class CardMessage:
+    """A message beside a card. ``may_be_there``: it was begun before, and is looked for first."""
+
+    id: str
+    text: str
+    notify: bool
+    may_be_there: bool = False
 
 
 def class_suffix(program: ProgramDefinition) -> str:
@@ -92,8 +103,12 @@ def card_object(
     issuer_id: str,
     public_url: str,
     places: bool = False,
+    notify: bool = False,
 ) -> dict[str, Any]:
-    """One member's card, as Google's LoyaltyObject; ``places`` as in :func:`program_class`."""
+    """One member's card, as Google's LoyaltyObject; ``places`` as in :func:`program_class`.
+
+    ``notify`` has a new balance announced.
+    """
     content = pass_content(program, state, CardLinks(page_url=page_url))
     return loyalty_object(
         replace(content, places=()) if outlet_map(program).shares_places else content,
@@ -101,6 +116,7 @@ def card_object(
         class_suffix=class_suffix(program),
         hero_url=art_url(public_url, program, card_strip(program, state).hero_name),
         merchant_locations=places,
+        notify=notify,
     )
 
 
@@ -132,10 +148,20 @@ class GoogleCards:
         """Close the connections."""
         self._client.close()
 
-    def put(self, program: ProgramDefinition, state: CardState, *, page_url: str) -> None:
-        """Bring one card, and before it its program, at Google to this state.
+    def put(
+        self,
+        program: ProgramDefinition,
+        state: CardState,
+        *,
+        page_url: str,
+        notify: bool = False,
+        messages: Sequence[CardMessage] = (),
+    ) -> dict[str, bool]:
+        """Bring one card, and before it its program, at Google to this state, and add messages to it.
 
-        Raises :class:`GoogleTroubleError`; the card may be tried again.
+        ``notify`` has a new balance announced. Returns by message whether it notifies: not if the card's notices of
+        the day are used up. Raises :class:`GoogleTroubleError`; the card may be tried again, with its messages as
+        ones that may be there.
         """
         if not self._turn.acquire(timeout=TURN_TIMEOUT_S):
             raise GoogleTroubleError("other cards are on their way to Google", ours=False)
@@ -151,7 +177,9 @@ class GoogleCards:
                 if len(self._classes) >= CLASSES_KNOWN_MAX:
                     self._classes.clear()
                 self._classes[program.id] = made
-            self._client.upsert_object(card_object(program, state, page_url=page_url, **issuer), exists=state.live)
+            card = card_object(program, state, page_url=page_url, notify=notify, **issuer)
+            self._client.upsert_object(card, exists=state.live)
+            return {one.id: self._add(program, state, one) for one in messages}
         except GoogleWalletError as error:
             if error.problem is GoogleProblem.NOT_FOUND:
                 self._classes.pop(program.id, None)  # Google has forgotten the class: make it anew next time
@@ -160,6 +188,13 @@ class GoogleCards:
             raise GoogleTroubleError(str(error), ours=True) from error
         finally:
             self._turn.release()
+
+    def _add(self, program: ProgramDefinition, state: CardState, one: CardMessage) -> bool:
+        header = program.name(state.language)
+        body = message(message_id=one.id, header=header, text=one.text, notify=one.notify)
+        object_id = resource_id(self._parameters.issuer_id, state.serial)
+        outcome = self._client.add_message(object_id, body, check_first=one.may_be_there)
+        return outcome is MessageOutcome.NOTIFIED
 
     def save_url(self, program: ProgramDefinition, state: CardState, *, signed_at: datetime) -> str:
         """The address of Google's page that saves the card, for a card that was :meth:`put`."""

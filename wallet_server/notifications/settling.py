@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from wallet_server.db import new_id, scoped, update_rows
+from wallet_server.db import new_id, scoped
 from wallet_server.issuance.services import passes_changed, passes_say_more
 from wallet_server.ledger.expiry import current_balances
 from wallet_server.ledger.postings import Balance
@@ -24,7 +24,7 @@ from wallet_server.ledger.queries import shown as shown_points
 from wallet_server.notifications.facts import Noticed
 from wallet_server.notifications.governor import BIDDEN, MemberState, Policy, Verdict, Wish, decide
 from wallet_server.notifications.models import Notification
-from wallet_server.notifications.queries import languages_of, member_states
+from wallet_server.notifications.queries import NOTIFICATION, languages_of, member_states
 from wallet_server.notifications.services import MESSAGE_PRIORITY, insert_undecided, verdict_values
 from wallet_server.notifications.wording import TEXT_CHARACTERS_MAX, Background, sentences
 from wallet_server.programs.definition import ProgramDefinition
@@ -273,9 +273,11 @@ def _write(session: Session, program: ProgramDefinition, messages: Sequence[_Mes
                 origin = {"member_id": message.member_id, "origin": item.origin, "expires_at": now + TRUE_FOR}
                 new.append({**key, **origin, **own})
             else:
-                renewed.append({"id": item.row_id, **own})
+                renewed.append({"row_id": item.row_id, **own})
     written = set(insert_undecided(session, new))
-    update_rows(session, Notification, renewed, key=["id"])
+    if renewed:
+        which = NOTIFICATION.c.id == sa.bindparam("row_id")
+        session.connection().execute(sa.update(NOTIFICATION).where(which), renewed)
     waited = {message.member_id for message in messages if message.items[-1].row_id is not None}
     return [
         message.member_id

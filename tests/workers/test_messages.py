@@ -1,0 +1,148 @@
+"""From a change that is worth a word to what each wallet is told: once, also when workers die in between."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlmodel import col, select
+
+from tests.conftest import NOW
+from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.issuance.google import GoogleTroubleError
+from wallet_server.notifications import at_google
+from wallet_server.notifications.facts import Noticed, Win
+from wallet_server.notifications.models import Notification
+from wallet_server.notifications.queries import said_to
+from wallet_server.notifications.services import Wanted, ask, tell
+from wallet_server.outbox.services import LEASE
+
+
+def noticed(workshop, **members: Noticed) -> None:
+    with transaction(workshop.engine, workshop.program.id) as session:
+        tell(session, workshop.program, {UUID(key): said for key, said in members.items()}, workshop.clock.now())
+
+
+def happens(workshop, member: UUID, *, points: int = 0, **values) -> None:
+    noticed(workshop, **{str(member): Noticed(points=points, **values)})
+
+
+def messages(workshop) -> list[Notification]:
+    with reading(workshop.engine, ALL_PROGRAMS) as session:
+        return list(session.exec(select(Notification).order_by(col(Notification.id))))
+
+
+def test_a_phone_is_rung_after_the_words_were_found(workshop):
+    member = workshop.on_phone(workshop.join(language="en"), "aa")
+    before = workshop.issued(member).version
+    happens(workshop, member, points=5)
+    workshop.pushes.meanwhile = lambda: said.append(_said(workshop, member))
+    said: list[str] = []
+    workshop.work()
+    assert said == ["+5 points, 0 in all."]
+    assert workshop.pushes.tokens == ["aa"]
+    issued = workshop.issued(member)
+    assert (issued.version, issued.pushed_version) == (before + 2, before + 2)
+    assert workshop.states() == ["done"]
+
+
+def _said(workshop, member) -> str:
+    with reading(workshop.engine, ALL_PROGRAMS) as session:
+        return said_to(session, [member])[member].latest
+
+
+def test_a_row_that_is_done_a_second_time_says_nothing_new(workshop):
+    member = workshop.on_phone(workshop.join(), "aa")
+    happens(workshop, member, points=5)
+    workshop.pushes.meanwhile = lambda: (_ for _ in ()).throw(OSError("the worker dies"))
+    workshop.work()
+    version = workshop.issued(member).version
+    workshop.clock.advance(60)
+    workshop.work()
+    assert workshop.states() == ["done"]
+    assert (workshop.issued(member).version, len(messages(workshop))) == (version, 1)
+
+
+def test_google_announces_a_balance_and_is_told_everything_else(workshop):
+    member = workshop.at_google(workshop.join(language="en"))
+    happens(workshop, member, points=5)
+    workshop.work()
+    assert (workshop.cards.announced, workshop.cards.messages) == ([0], [])
+    happens(workshop, member, points=5, wins=(Win("dinner"),))
+    workshop.clock.advance(60)
+    workshop.work()
+    [message] = workshop.cards.messages
+    assert (message.notify, message.may_be_there) == (True, False)
+    assert message.text.startswith("+5 points, 0 in all. ")
+    assert workshop.cards.announced == [0]
+    workshop.change(member)
+    workshop.work()
+    assert len(workshop.cards.messages) == 1, "told once"
+    assert all(row.google_told_at is not None for row in messages(workshop))
+
+
+def test_the_fourth_notice_of_a_day_is_silent(workshop):
+    member = workshop.at_google(workshop.join())
+    for hour in range(5):
+        happens(workshop, member, wins=(Win(f"c{hour}"),))
+        workshop.work()
+        workshop.clock.advance(3600)
+    assert [message.notify for message in workshop.cards.messages] == [True, True, True, False, False]
+
+
+def test_a_notice_that_google_refuses_is_known_to_be_silent(workshop):
+    """Others may have used the card's notices up, such as Google's own tools."""
+    member = workshop.at_google(workshop.join())
+    happens(workshop, member, wins=(Win("dinner"),))
+    workshop.cards.silent = True
+    workshop.work()
+    [row] = messages(workshop)
+    assert (row.at_google, row.reason) == ("text", "google_limit")
+
+
+def test_a_message_that_may_have_arrived_is_looked_for(workshop):
+    member = workshop.at_google(workshop.join())
+    happens(workshop, member, wins=(Win("dinner"),))
+    workshop.cards.trouble = GoogleTroubleError("503", ours=False)
+    workshop.work()
+    assert workshop.states() == ["waiting"]
+    workshop.cards.trouble = None
+    workshop.clock.advance(600)
+    workshop.work()
+    [message] = workshop.cards.messages
+    assert message.may_be_there
+    assert workshop.states() == ["done"]
+
+
+def test_a_message_that_another_worker_tells_is_left_to_it(workshop):
+    member = workshop.at_google(workshop.join())
+    happens(workshop, member, wins=(Win("dinner"),))
+    real = at_google.take
+
+    def elsewhere(session, member_ids, now):
+        real(session, member_ids, now)
+        return real(session, member_ids, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(at_google, "take", elsewhere)
+        workshop.work()
+    assert (workshop.cards.cards, workshop.states()) == ([], ["waiting"])
+    # The other one has died: its lease is over.
+    workshop.clock.advance(LEASE.total_seconds() + 1)
+    workshop.work()
+    [message] = workshop.cards.messages
+    assert message.may_be_there
+    assert workshop.states() == ["done"]
+
+
+def test_a_campaign_goes_to_google_as_a_message(workshop):
+    member = workshop.at_google(workshop.join(marketing=True))
+    with transaction(workshop.engine, workshop.program.id) as session:
+        ask(session, workshop.program, [Wanted(member, "campaign:1", "Two for one")], NOW)
+    workshop.work()
+    assert [(message.text, message.notify) for message in workshop.cards.messages] == [("Two for one", True)]
+    workshop.clock.advance(timedelta(days=2).total_seconds())
+    workshop.change(member)
+    workshop.work()
+    assert len(workshop.cards.messages) == 1
