@@ -12,12 +12,17 @@ from sqlmodel import select
 from tests.web.conftest import Cast, SignIn
 from tests.web.helpers import StoppedClock, enrol_member
 from tests.web.panel.rules import said
+from wallet_server.campaigns.models import CampaignRecipient
+from wallet_server.campaigns.reached import note_reached
+from wallet_server.campaigns.services import create, launch
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.issuance.deliveries import Counts, add_counts, record_fetch, record_pushed, record_refused
 from wallet_server.issuance.models import DeliveryWatch, IssuedPass
 from wallet_server.issuance.services import google_event, google_object_made, passes_changed, register_device
 from wallet_server.members.services import Enrolled
+from wallet_server.segments.condition import Condition
+from wallet_server.segments.services import save_segment
 
 DELIVERY = "/panel/programs/cafe-ohrid/program/delivery"
 HTMX = {"HX-Request": "true"}
@@ -180,3 +185,24 @@ def test_another_programs_cards_are_not_in_the_figures(
     assert "No cards yet." in said(manager.get(DELIVERY))
     assert "Baker" not in said(manager.get(f"{DELIVERY}/passes", query_string={"state": "new"}))
     assert manager.get("/panel/programs/bakery/program/delivery").status_code == 404
+
+
+def test_a_campaign_says_where_its_messages_are_and_how_soon_phones_had_them(
+    manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock, ana_on_phone: UUID, member: Enrolled
+) -> None:
+    with transaction(server.engine, cast.cafe.id) as session:
+        segment = save_segment(session, cast.cafe, code="all", name="All", condition=Condition(), actor="cli",
+                               now=clock.now())  # fmt: skip
+        made = create(session, cast.cafe, name="Lunch", segment_id=segment.id, message={"mk": "x"}, actor="cli",
+                      now=clock.now())  # fmt: skip
+        launch(session, cast.cafe, made.id, now=clock.now(), actor="cli")
+        row = session.get_one(CampaignRecipient, (made.id, member.member_id))
+        row.state, row.decided_at = "shown", clock.now() - timedelta(seconds=90)
+    address = f"/panel/programs/cafe-ohrid/campaigns/{made.id}"
+    assert "Not fetched for a day 1 0" in said(manager.get(address))
+    with transaction(server.engine, cast.cafe.id) as session:
+        record_fetch(session, ana_on_phone, 2, clock.now())
+        note_reached(session, cast.cafe.id, {member.member_id: clock.now()})
+    text = said(manager.get(address))
+    assert "The card has it 1 0" in text
+    assert "Half of the iPhones had it within 75 s, 95 % within 89 s." in text

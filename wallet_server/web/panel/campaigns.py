@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from flask import Response, flash, request, url_for
 from sqlmodel import Session
 
+from wallet_server.campaigns.delivery_queries import delivery
 from wallet_server.campaigns.models import Campaign
 from wallet_server.campaigns.queries import (
     CampaignProgress,
@@ -28,12 +29,14 @@ from wallet_server.db import new_id, reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.i18n import LANGUAGES, Translator, gettext_noop
 from wallet_server.idempotency.services import answer_once, request_hash
+from wallet_server.issuance.delivery import PassState
 from wallet_server.segments.condition import Condition
 from wallet_server.segments.queries import condition_of, find_segment, list_segments
 from wallet_server.segments.sentences import sentence
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
 from wallet_server.web.panel.campaign_form import CHARACTERS_MAX, FORM_KEY, CampaignForm, form_of, read_form
+from wallet_server.web.panel.delivery_words import duration
 from wallet_server.web.panel.desk import Desk, allowed
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.panel.segments import tier_names
@@ -44,6 +47,14 @@ CAMPAIGNS_SHOWN: Final = 50
 WATCHED: Final = timedelta(minutes=10)
 """So long after the launch the page goes on asking how many phones have fetched their message."""
 BAR_UNITS: Final = 1_000
+DELIVERED_STATES: Final = {
+    PassState.CURRENT: gettext_noop("The card has it"),
+    PassState.ACCEPTED: gettext_noop("Phone told"),
+    PassState.STALE: gettext_noop("Not fetched for a day"),
+    PassState.QUEUED: gettext_noop("Waits to be sent"),
+    PassState.FAILED: gettext_noop("Refused"),
+    PassState.REMOVED: gettext_noop("Removed since"),
+}
 REASONS: Final = {
     "no_consent": gettext_noop("did not agree to messages"),
     "no_pass": gettext_noop("have the card on no phone"),
@@ -149,6 +160,7 @@ def _campaign_page(desk: Desk, campaign_id: UUID, *, error: str = "", http_statu
         found = find_campaign(session, desk.program, campaign_id)
         segment = find_segment(session, desk.program, segment_id=found.segment_id)
         done = progress(session, campaign_id)
+        delivered = delivery(session, desk.program.id, campaign_id, now) if found.launched_at else None
         # A launched campaign keeps the condition of its launch; a draft takes the segment's of today.
         condition = Condition.model_validate(found.condition) if found.launched_at else condition_of(segment)
         reach = preview(session, desk.program, condition, now) if found.launched_at is None else None
@@ -163,6 +175,9 @@ def _campaign_page(desk: Desk, campaign_id: UUID, *, error: str = "", http_statu
         sentence=sentence(condition, language(), tier_names(desk.program)),
         sender=desk.program.file.look.organization or desk.program.name(language()),
         progress=done,
+        delivered=delivered,
+        delivered_states=DELIVERED_STATES,
+        duration=lambda time: duration(time, reader()),
         parts=bar_parts(done),
         reasons=REASONS,
         seconds_to_next=_seconds_to_next(done, is_recent=launched_at is not None and now - launched_at < WATCHED),
