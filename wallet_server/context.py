@@ -13,17 +13,20 @@ import structlog
 from sqlalchemy.engine import Engine
 
 from wallet_server.clock import Clock, SandboxClock, SystemClock
-from wallet_server.db import create_engine, reading
+from wallet_server.db import ALL_PROGRAMS, create_engine, reading, transaction
 from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.credentials import Wallets, load_wallets
 from wallet_server.issuance.keys import imported_keys
 from wallet_server.issuance.press import PassPress
+from wallet_server.issuance.renewal import take_certificates
 from wallet_server.issuance.signatures import FILE_NAME, SignatureBook
 from wallet_server.settings import Settings
 from wallet_server.tokens import TokenMint
 
 LOOK_EVERY_S: Final = 3.0
 """How soon an imported certificate is used."""
+RETRY_EVERY_S: Final = 60.0
+"""How soon keys are read again that could not be used."""
 READ_EVERY_S: Final = 3600.0
 """How soon a certificate is used whose time has come, though nothing was imported."""
 
@@ -103,24 +106,28 @@ class ContextKeeper:
         try:
             with reading(self._context.engine) as session:
                 imported = imported_keys(session)
-            due = self._monotonic() >= self._read_at
-            if imported != self._seen or due:
-                self._seen, self._read_at = imported, self._monotonic() + READ_EVERY_S
-                self._read()
+            if imported != self._seen or self._monotonic() >= self._read_at:
+                used = self._read()
+                self._seen, self._read_at = imported, self._monotonic() + (READ_EVERY_S if used else RETRY_EVERY_S)
         except sa.exc.DBAPIError as error:
             structlog.get_logger().warning("imported keys could not be looked for", error=str(error.orig))
         finally:
             self._look_at = self._monotonic() + LOOK_EVERY_S
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Read the keys; false if they cannot be used."""
         before = self._context
         try:
             wallets = load_wallets(before.settings, before.machine_clock.now(), before.engine)
         except ConfigurationError as error:
             structlog.get_logger().error("imported keys are not used: the ones before stay", error=str(error))
-            return
+            return False
         if wallets.says_the_same_as(before.wallets):
-            return
+            return True
         press = before.press.renewed(wallets.signer, allow_http=wallets.development, programs=wallets.programs)
+        # Before anybody is given a pass by the new certificates: what the old ones signed counts as changed.
+        with transaction(before.engine, ALL_PROGRAMS) as session:
+            take_certificates(session, wallets, before.clock.now())
         self._context = replace(before, wallets=wallets, press=press)
         structlog.get_logger().info("imported keys are in use", expires=f"{wallets.signer.not_after:%Y-%m-%d}")
+        return True

@@ -314,3 +314,28 @@ def test_a_renewal_reaches_the_running_server_and_leaves_the_other_merchant_alon
         new = ana.passes[held.serial]
         assert (new.serial, new.token, new.pass_type) == (held.serial, held.token, held.pass_type)
         assert (new.signer(tmp_path, house.apple) == held.signer(tmp_path, house.apple)) is same
+
+
+def test_a_pass_that_an_expired_certificate_signed_is_signed_anew_when_a_phone_next_asks(
+    house: House, tmp_path: Path
+) -> None:
+    ana = house.phone("ana")
+    cafe, bakery = (ana.add(house.join(slug, "+38970000001")) for slug in TYPES)
+    assert [ana.update(held).status for held in (cafe, bakery)] == [304, 304]
+
+    # The certificates end: phones keep what they have, and nobody is given a pass that no phone would take.
+    house.judge.advance(timedelta(days=120))
+    assert [ana.update(held).status for held in (cafe, bakery)] == [304, 304]
+    assert ana.fetch(cafe, cafe.pass_type, cafe.token).status == 503
+
+    # The café renews its own, and nothing else is done: no restart, no new version, no push.
+    house.bring("cafe", now=house.judge.now())
+    answer = ana.update(cafe)
+    assert (answer.status, answer.modified != cafe.modified) == (200, True)
+    new = ana.passes[cafe.serial]
+    assert new.signer(tmp_path, house.apple) != cafe.signer(tmp_path, house.apple)
+    assert new.document == cafe.document
+    assert ana.update(new).status == 304
+    assert house.apns.pushes == []
+    assert ana.update(bakery).status == 304
+    assert ana.fetch(bakery, bakery.pass_type, bakery.token).status == 503

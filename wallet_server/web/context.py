@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from wallet_server.context import ContextKeeper, ServerContext
 
 WALLET: Final = "wallet"
+KEEPER: Final = "wallet_keeper"
 
 
 def server() -> ServerContext:
@@ -21,7 +22,7 @@ def server() -> ServerContext:
 def init_app(app: Flask, context: ServerContext) -> None:
     """Give the application its context, and before each request the one with the keys imported last."""
     app.extensions[WALLET] = context
-    keeper = ContextKeeper(context)
+    keeper = app.extensions[KEEPER] = ContextKeeper(context)
 
     @app.before_request
     def _use_imported_keys() -> None:

@@ -144,6 +144,22 @@ def test_a_database_that_does_not_answer_is_asked_again_later(house: House, monk
     assert house.keeper.current() is not before
 
 
+def test_a_database_that_is_busy_leaves_the_old_keys_and_comes_to_the_new_ones(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise sa.exc.OperationalError("UPDATE", None, OSError("locked"))
+
+    house.bring()
+    before = house.keeper.current()
+    with monkeypatch.context() as patch, capture_logs():
+        patch.setattr("wallet_server.context.take_certificates", busy)
+        house.wait(LOOK_EVERY_S)
+        assert house.keeper.current() is before
+    house.wait(LOOK_EVERY_S)
+    assert house.keeper.current() is not before
+
+
 def test_only_one_of_many_threads_looks(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[ServerContext] = []
     look: Callable[[ContextKeeper], None] = ContextKeeper._look

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from flask import Flask
 
-from wallet_server.context import ServerContext
+from wallet_server.context import ContextKeeper, ServerContext
+from wallet_server.web.context import KEEPER
 from wallet_server.web.metrics import WebMetrics
 from wallet_server.web.security import door_permission, headers_of
 from wallet_server.web.wallet_api import apple, downloads, google
@@ -32,5 +33,6 @@ def register(app: Flask) -> None:
     context: ServerContext = app.extensions["wallet"]
     metrics: WebMetrics = app.extensions["metrics"]
     context.press.count_signatures(metrics.signed.inc)
-    unchanged = UnchangedPasses(app.wsgi_app, context, metrics, headers_of(context.settings))
+    keeper: ContextKeeper = app.extensions[KEEPER]
+    unchanged = UnchangedPasses(app.wsgi_app, keeper.current, metrics, headers_of(context.settings))
     app.wsgi_app = MergeSlashes(unchanged)  # type: ignore[method-assign]

@@ -51,7 +51,11 @@ class UnchangedPasses:
     """
 
     def __init__(
-        self, application: Wsgi, context: ServerContext, metrics: WebMetrics, headers: Mapping[str, str]
+        self,
+        application: Wsgi,
+        context: Callable[[], ServerContext],
+        metrics: WebMetrics,
+        headers: Mapping[str, str],
     ) -> None:
         self._application = application
         self._context = context
@@ -72,7 +76,7 @@ class UnchangedPasses:
     def _unchanged_since(self, environ: Mapping[str, Any], pass_type: str, serial: str) -> str | None:
         """The pass's date, if the caller holds the pass and has it as it is."""
         try:
-            header = held_pass(self._context, environ.get("HTTP_AUTHORIZATION", ""), pass_type, serial)
+            header = held_pass(self._context(), environ.get("HTTP_AUTHORIZATION", ""), pass_type, serial)
         except SQLAlchemyError:
             return None
         if header is None:
