@@ -103,7 +103,7 @@ class ProgramPicture(ProgramOwned, table=True):
     __tablename__ = "program_picture"
     __table_args__ = (
         sa.UniqueConstraint("program_id", "sha256"),
-        sa.CheckConstraint("slot IN ('logo', 'icon', 'strip')", name="slot_known"),
+        sa.CheckConstraint("slot IN ('logo', 'icon')", name="slot_known"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
