@@ -28,6 +28,14 @@ class IssuedPass(ProgramOwned, table=True):
         sa.Index("ix_issued_pass_program_id_member_id", "program_id", "member_id"),
         # What a tick counts: the newest fetches.
         sa.Index("ix_issued_pass_fetched_at", "fetched_at"),
+        # What is refused: nothing, on a good day.
+        sa.Index(
+            "ix_issued_pass_refused",
+            "program_id",
+            "id",
+            sqlite_where=sa.text("push_error IS NOT NULL"),
+            postgresql_where=sa.text("push_error IS NOT NULL"),
+        ),
         # Whom phones owe a fetch: few at any moment, so the index is small.
         sa.Index(
             "ix_issued_pass_unfetched",
@@ -67,7 +75,7 @@ class IssuedPass(ProgramOwned, table=True):
         default=None, sa_type=UTCDateTime, description="First on a phone; Google: first said to be saved."
     )
     removed_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="On no phone since; else none.")
-    removed_why: str | None = Field(default=None, max_length=16, description="`deleted` or `unreachable`.")
+    removed_why: str | None = Field(default=None, max_length=16, description="`deleted`, `unreachable` or `voided`.")
     push_error: str | None = Field(
         default=None, max_length=200, description="Why the newest version was not taken; none: no trouble."
     )

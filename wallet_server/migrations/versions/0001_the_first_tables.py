@@ -1183,6 +1183,13 @@ def upgrade() -> None:
         batch_op.create_index("ix_issued_pass_fetched_at", ["fetched_at"], unique=False)
         batch_op.create_index("ix_issued_pass_program_id_member_id", ["program_id", "member_id"], unique=False)
         batch_op.create_index(
+            "ix_issued_pass_refused",
+            ["program_id", "id"],
+            unique=False,
+            sqlite_where=sa.text("push_error IS NOT NULL"),
+            postgresql_where=sa.text("push_error IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_issued_pass_unfetched",
             ["program_id", "unfetched_since", "id"],
             unique=False,
@@ -1421,6 +1428,11 @@ def downgrade() -> None:
             "ix_issued_pass_unfetched",
             sqlite_where=sa.text("unfetched_since IS NOT NULL"),
             postgresql_where=sa.text("unfetched_since IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_issued_pass_refused",
+            sqlite_where=sa.text("push_error IS NOT NULL"),
+            postgresql_where=sa.text("push_error IS NOT NULL"),
         )
         batch_op.drop_index("ix_issued_pass_program_id_member_id")
         batch_op.drop_index("ix_issued_pass_fetched_at")
