@@ -16,13 +16,16 @@ from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transacti
 from wallet_server.idempotency.services import prune as prune_idempotency_keys
 from wallet_server.issuance.services import passes_changed, prune_callbacks
 from wallet_server.issuance.turns import turn_programs
+from wallet_server.issuance.voiding import untie_phones
 from wallet_server.issuance.watch import KEEP_HOURS, prune_hours
+from wallet_server.mail.services import prune as prune_mails
 from wallet_server.notifications.services import prune as prune_messages
 from wallet_server.notifications.settling import wake
 from wallet_server.outbox.services import prune as prune_outbox
 from wallet_server.programs.queries import load_program
 from wallet_server.purchases.clockwork import expire_due_holds, expire_due_points, run_due_zeroing
 from wallet_server.purchases.services import release_due_points
+from wallet_server.recovery.services import prune as prune_recoveries
 from wallet_server.tiers.services import review_due
 from wallet_server.webhooks.deliveries import prune as prune_deliveries
 from wallet_server.webhooks.deliveries import ring_forgotten
@@ -32,6 +35,7 @@ KEEP_DONE_ROWS: Final = timedelta(days=7)
 KEEP_IDEMPOTENCY_KEYS: Final = timedelta(days=90)
 KEEP_CALLBACKS: Final = timedelta(days=30)
 KEEP_DELIVERIES: Final = timedelta(days=30)
+KEEP_MAILS: Final = timedelta(days=30)
 KEEP_MESSAGES: Final = timedelta(days=90)
 CERTIFICATE_WARNING: Final = timedelta(days=60)
 CERTIFICATE_ALARM: Final = timedelta(days=7)
@@ -134,13 +138,23 @@ def prune(context: ServerContext) -> None:
         (prune_idempotency_keys, now - KEEP_IDEMPOTENCY_KEYS),
         (prune_callbacks, now - KEEP_CALLBACKS),
         (prune_deliveries, now - KEEP_DELIVERIES),
-        (prune_messages, now - KEEP_MESSAGES),
         (prune_hours, now - KEEP_HOURS),
+        (prune_messages, now - KEEP_MESSAGES),
+        (prune_mails, now - KEEP_MAILS),
+        (prune_recoveries, now - KEEP_MAILS),
     ):
         for _ in range(TURNS_MAX):
             with transaction(context.engine, ALL_PROGRAMS) as session:
                 if not prune_one(session, before):
                     break
+
+
+def untie_phones_of_void_passes(context: ServerContext) -> None:
+    """Forget which phones held passes that are no longer good."""
+    for _ in range(TURNS_MAX):
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            if not untie_phones(session, context.clock.now()):
+                return
 
 
 def count_rows(context: ServerContext) -> None:
@@ -168,13 +182,14 @@ TASKS: Final = (
     Task("expire holds", timedelta(seconds=2), expire_holds),
     Task("expire points", timedelta(seconds=10), expire_points),
     Task("zero balances", timedelta(seconds=30), zero_balances),
+    Task("wake messages", timedelta(seconds=5), wake_messages),
     Task("count deliveries", timedelta(seconds=5), count_deliveries),
     Task("watch deliveries", timedelta(minutes=1), watch_deliveries),
-    Task("wake messages", timedelta(seconds=5), wake_messages),
     Task("turn days", timedelta(seconds=30), turn_days),
     Task("fail lost recipients", timedelta(seconds=10), fail_lost_recipients),
     Task("ring forgotten webhooks", timedelta(minutes=1), ring_forgotten_webhooks),
     Task("prune", timedelta(hours=1), prune),
+    Task("untie phones of void passes", timedelta(hours=1), untie_phones_of_void_passes),
     Task("count rows", timedelta(hours=24), count_rows),
     Task("watch certificate", timedelta(hours=12), watch_certificate),
 )

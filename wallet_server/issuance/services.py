@@ -313,8 +313,8 @@ def unregister_device(session: Session, issued: IssuedPass, *, device: str, now:
         .returning(col(Registration.id)),
         execution_options={"synchronize_session": False},
     ).scalar_one_or_none()
-    _settle_live(session, [issued.id], now, why="deleted")
-    _forget_idle_devices(session, [device_id])
+    settle_live(session, [issued.id], now, why="deleted")
+    forget_idle_devices(session, [device_id])
     return removed is not None
 
 
@@ -356,12 +356,12 @@ def drop_dead_tokens(session: Session, dead: Sequence[DeadToken], now: datetime)
         sa.delete(Registration).where(col(Registration.device_id).in_(devices)),
         execution_options={"synchronize_session": False},
     )
-    _settle_live(session, passes, now, why="unreachable")
-    _forget_idle_devices(session, devices)
+    settle_live(session, passes, now, why="unreachable")
+    forget_idle_devices(session, devices)
     return len(devices)
 
 
-def _settle_live(session: Session, pass_ids: Collection[UUID], now: datetime, *, why: str) -> None:
+def settle_live(session: Session, pass_ids: Collection[UUID], now: datetime, *, why: str) -> None:
     """Passes of Apple's that no phone holds any more are removed, and behind nobody."""
     held = sa.select(col(Registration.pass_id)).where(col(Registration.pass_id) == col(IssuedPass.id)).exists()
     session.execute(
@@ -372,7 +372,7 @@ def _settle_live(session: Session, pass_ids: Collection[UUID], now: datetime, *,
     )
 
 
-def _forget_idle_devices(session: Session, device_ids: Collection[UUID]) -> None:
+def forget_idle_devices(session: Session, device_ids: Collection[UUID]) -> None:
     tied = sa.select(col(Registration.id)).where(col(Registration.device_id) == col(Device.id)).exists()
     session.execute(
         sa.delete(Device).where(col(Device.id).in_(list(device_ids)), ~tied),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from wallet_server.issuance.models import IssuedPass, Registration
-from wallet_server.issuance.services import passes_changed_by_id
+from wallet_server.issuance.services import forget_idle_devices, passes_changed_by_id, settle_live
 from wallet_server.programs.definition import ProgramDefinition
+
+KEEP_TIES: Final = timedelta(days=30)
+VOIDED: Final = "voided"
 
 
 def void_passes(session: Session, program: ProgramDefinition, card_ids: Collection[UUID], now: datetime) -> int:
@@ -40,19 +44,28 @@ def void_passes(session: Session, program: ProgramDefinition, card_ids: Collecti
     return len(good)
 
 
-def forget_registrations(session: Session, before: datetime, *, limit: int = 5_000) -> int:
-    """Untie phones from passes that were voided before a moment, at most ``limit`` ties at once; how many.
+def untie_phones(session: Session, now: datetime, *, limit: int = 500) -> int:
+    """Untie phones from passes that were voided 30 days ago, at most ``limit`` passes at once; how many.
 
     By then a phone that is ever switched on has fetched the last version; a tie is data of a person who is gone.
     """
-    old = (
-        sa.select(col(Registration.id))
-        .join(IssuedPass, col(IssuedPass.id) == col(Registration.pass_id))
-        .where(col(IssuedPass.voided_at) < before)
-        .limit(limit)
+    held = sa.select(col(Registration.pass_id)).where(col(Registration.pass_id) == col(IssuedPass.id)).exists()
+    old = list(
+        session.scalars(
+            sa.select(col(IssuedPass.id))
+            .where(col(IssuedPass.voided_at) < now - KEEP_TIES, held)
+            .order_by(col(IssuedPass.id))
+            .limit(limit)
+            .with_for_update()
+        )
     )
-    untied = session.execute(
-        sa.delete(Registration).where(col(Registration.id).in_(old)).returning(col(Registration.id)),
+    if not old:
+        return 0
+    devices = session.execute(
+        sa.delete(Registration).where(col(Registration.pass_id).in_(old)).returning(col(Registration.device_id)),
         execution_options={"synchronize_session": False},
-    )
-    return len(untied.all())
+    ).scalars()
+    phones = set(devices)
+    settle_live(session, old, now, why=VOIDED)
+    forget_idle_devices(session, phones)
+    return len(old)

@@ -73,10 +73,13 @@ def adjust(
     ``actor`` is who asks, as the audit log names people, ``address`` the network address it came from.
 
     Raises ``DomainError``: ``validation``, ``unknown_card``, ``card_blocked``, ``unknown_member``,
-    ``adjustment_limit`` (with the ``limit`` of the role), ``adjustment_same_person``, ``insufficient_points``.
+    ``adjustment_limit`` (with the ``limit`` of the role), ``adjustment_same_person``, ``insufficient_points``,
+    ``member_left``.
     """
     _check(command)
     member = _member(session, command)
+    if member.left_at is not None:
+        raise DomainError("member_left", "this member has left the program", status=409)
     limits = program.points.adjustments
     limit: int = getattr(limits, role)
     if abs(command.points) > limit:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from wallet_server.db import to_json
 from wallet_server.i18n import DEFAULT_LANGUAGE, LANGUAGES, Translator, best_language, localized, translator
+from wallet_server.members.models import Member
 from wallet_server.web import files, wording
 from wallet_server.web.context import server
 from wallet_server.web.security import cookie_name, set_cookie
@@ -145,9 +146,14 @@ def _context() -> dict[str, Any]:
         "account_name": wording.account_name,
         "kind_name": wording.kind_name,
         "role_name": wording.role_name,
+        "person_name": _person_name,
         "signed": wording.signed,
         "amount_of": wording.amount_of,
     }
+
+
+def _person_name(member: Member) -> str:
+    return wording.person_name(member, reader())
 
 
 def _icon(name: str, classes: str = "") -> Markup:

@@ -7,10 +7,12 @@ from typing import Final
 
 from wallet_server.errors import DomainError
 from wallet_server.i18n import Translator, gettext_noop
+from wallet_server.ledger.departure import LEFT
 from wallet_server.ledger.expiry import EXPIRED
 from wallet_server.ledger.holds import CAPTURED, FREED, HELD
 from wallet_server.ledger.postings import DEBT_PAID
 from wallet_server.ledger.queries import EntryRow, LotRow
+from wallet_server.members.models import Member
 from wallet_server.programs.file import Challenge
 
 ACCOUNTS: Final = {
@@ -46,6 +48,7 @@ REFUSALS: Final = {
     "duplicate_receipt": gettext_noop("This receipt has been recorded before."),
     "unknown_card": gettext_noop("There is no such card in this program."),
     "card_blocked": gettext_noop("This card is blocked."),
+    "member_left": gettext_noop("This member has left the program."),
     "unknown_outlet": gettext_noop("Choose the outlet."),
     "voucher_used": gettext_noop("This voucher has been redeemed before."),
     "voucher_expired": gettext_noop("This voucher has expired."),
@@ -69,8 +72,16 @@ _FIXED_REASONS: Final = {
     HELD: gettext_noop("Points set aside"),
     CAPTURED: gettext_noop("Points set aside were used"),
     FREED: gettext_noop("Points set aside are free again"),
+    LEFT: gettext_noop("Left the program"),
 }
 """Reasons of the ledger itself; a zeroing's is the name of its rule, which the owner wrote."""
+
+
+def person_name(member: Member, t: Translator) -> str:
+    """What staff call a member: by name, else by what is known."""
+    if member.left_at is not None:
+        return t.gettext("Somebody who has left")
+    return member.name or member.phone or member.email or member.external_id or "–"
 
 
 def entry_reason(entry: EntryRow | LotRow, t: Translator) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
+from io import BytesIO
+from zipfile import ZipFile
 
 import pytest
 import sqlalchemy as sa
@@ -16,9 +18,13 @@ from tests.web.helpers import StoppedClock, csrf_of, enrol_member, submit, text_
 from wallet_server.app import create_app
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.issuance.models import IssuedPass
+from wallet_server.issuance.services import passes_changed
+from wallet_server.members.models import Card
 from wallet_server.members.services import Enrolled
 from wallet_server.recovery.models import Recovery
 from wallet_server.recovery.services import look_up
+from wallet_server.verification import CHECKS
 
 RECOVER = "/recover/cafe-ohrid"
 ANA = "ana@example.com"
@@ -209,3 +215,59 @@ def test_whoever_is_a_member_already_is_shown_the_way(client: FlaskClient, ana: 
     answer = submit(client, "/join/cafe-ohrid", {"contact": "+38970123456"})
     assert f'href="{RECOVER}"' in answer.get_data(as_text=True)
     assert f'href="{RECOVER}"' in client.get("/join/cafe-ohrid").get_data(as_text=True)
+
+
+def test_a_stolen_phone_is_shut_out(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    old_page = f"/m/{server.mint.page_token(ana.member_id)}"
+    other_link = link_for(client, server, cast, clock)
+    clock.advance(timedelta(minutes=1))
+    welcome = submit(client, link_for(client, server, cast, clock), {"phone": "stolen"}).location
+    assert client.get(old_page).status_code == 404
+    assert client.get(other_link).status_code == 410
+    assert welcome == f"/m/{server.mint.page_token(ana.member_id, 1)}/welcome"
+    with reading(server.engine, ALL_PROGRAMS) as session:
+        cards = session.exec(select(Card).where(Card.member_id == ana.member_id).order_by(Card.created_at)).all()
+        passes = session.exec(select(IssuedPass).where(IssuedPass.member_id == ana.member_id)).all()
+    old, new = cards
+    assert (old.number, old.blocked_at, new.blocked_at) == (ana.card_number, clock.now(), None)
+    assert new.number != old.number
+    assert {(issued.card_id, issued.voided_at is None) for issued in passes} == {(old.id, False), (new.id, True)}
+    assert new.number in client.get(welcome.removesuffix("/welcome")).get_data(as_text=True)
+    assert_invariants(server)
+
+
+def test_the_pass_on_a_stolen_phone_does_not_learn_the_new_address(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    with reading(server.engine, ALL_PROGRAMS) as session:
+        stolen = session.exec(
+            select(IssuedPass).where(IssuedPass.member_id == ana.member_id, IssuedPass.wallet == "apple")
+        ).one()
+    clock.advance(timedelta(minutes=1))
+    submit(client, link_for(client, server, cast, clock), {"phone": "stolen"})
+    answer = client.get(
+        f"/apple/v1/passes/{server.wallets.signer.pass_type_id}/{stolen.serial}",
+        headers={"Authorization": f"ApplePass {server.mint.authentication_token(stolen.id)}"},
+    )
+    document = ZipFile(BytesIO(answer.data)).read("pass.json").decode()
+    assert '"voided":true' in document.replace(" ", "")
+    assert "/m/" not in document
+    assert "Ana" not in document
+
+
+def test_a_change_does_not_touch_void_passes(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    submit(client, link_for(client, server, cast, clock), {"phone": "stolen"})
+    with transaction(server.engine, cast.cafe.id) as session:
+        passes_changed(session, cast.cafe, [ana.member_id], clock.now())
+    with reading(server.engine, ALL_PROGRAMS) as session:
+        passes = session.exec(select(IssuedPass).where(IssuedPass.member_id == ana.member_id)).all()
+    assert [issued.version for issued in passes] == [2, 2, 2, 2]  # voided once; new ones changed once
+
+
+def assert_invariants(server: ServerContext) -> None:
+    with reading(server.engine, ALL_PROGRAMS) as session:
+        assert [found for check in CHECKS for found in check(session)] == []

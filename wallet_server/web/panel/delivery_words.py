@@ -52,6 +52,7 @@ HAPPENINGS: Final = {
     "fetched": gettext_noop("Fetched by the phone"),
     "removed_deleted": gettext_noop("Removed from the last phone"),
     "removed_unreachable": gettext_noop("Apple says that the last phone is gone"),
+    "removed_voided": gettext_noop("The card is no longer valid, and its phones are forgotten"),
     "voided": gettext_noop("Card ended"),
 }
 
