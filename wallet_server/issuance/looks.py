@@ -135,7 +135,7 @@ def state_of_hero(program: ProgramDefinition, name: str) -> StripState | None:
         and (level is None or level < len(program.file.tiers.levels))
         and state.language in program.languages
     )
-    if not is_known or state.done > state.steps or state.steps != _steps(program, _look_of(program, state).strip):
+    if not is_known or state.done > state.steps or state.steps != _steps(program, look_of_strip(program, state).strip):
         return None
     return state
 
@@ -149,7 +149,7 @@ def stamps_of(look: ResolvedLook, state: StripState) -> StampCard | None:
 
 def strip_art(program: ProgramDefinition, state: StripState) -> StripArt:
     """What a strip is drawn from."""
-    look = _look_of(program, state)
+    look = look_of_strip(program, state)
     stamps = stamps_of(look, state)
     bar = None
     if look.strip.kind == "progress" and state.steps:
@@ -167,7 +167,8 @@ def strip_art(program: ProgramDefinition, state: StripState) -> StripArt:
     )
 
 
-def _look_of(program: ProgramDefinition, state: StripState) -> ResolvedLook:
+def look_of_strip(program: ProgramDefinition, state: StripState) -> ResolvedLook:
+    """The look that a strip belongs to."""
     section, levels = program.file.look, program.file.tiers.levels
     look = None if state.look is None else section.looks[state.look]
     return resolved(section, look, state.look, None if state.level is None else levels[state.level].color)
