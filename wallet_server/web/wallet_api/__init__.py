@@ -14,7 +14,7 @@ from wallet_server.web.context import KEEPER
 from wallet_server.web.metrics import WebMetrics
 from wallet_server.web.security import door_permission, headers_of
 from wallet_server.web.wallet_api import apple, downloads, google
-from wallet_server.web.wallet_api.middleware import MergeSlashes, UnchangedPasses
+from wallet_server.web.wallet_api.middleware import PlainSlashes, UnchangedPasses
 
 
 def register(app: Flask) -> None:
@@ -35,4 +35,4 @@ def register(app: Flask) -> None:
     context.press.count_signatures(metrics.signed.inc)
     keeper: ContextKeeper = app.extensions[KEEPER]
     unchanged = UnchangedPasses(app.wsgi_app, keeper.current, metrics, headers_of(context.settings))
-    app.wsgi_app = MergeSlashes(unchanged)  # type: ignore[method-assign]
+    app.wsgi_app = PlainSlashes(unchanged)  # type: ignore[method-assign]

@@ -14,7 +14,7 @@ import structlog
 from flask import Blueprint, Flask, Response, current_app, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from passes.artwork import google_hero_png, google_logo_png
+from passes.artwork import google_hero_png
 from passes.google.callbacks import (
     BODY_BYTES_MAX,
     GOOGLE_KEYS_URL,
@@ -27,7 +27,7 @@ from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.issuance.google import GoogleCards, GoogleTroubleError
-from wallet_server.issuance.looks import brand_of, everyones_look, state_of_hero, strip_art
+from wallet_server.issuance.looks import state_of_hero, strip_art
 from wallet_server.issuance.pace import SharedPace
 from wallet_server.issuance.press import Kept
 from wallet_server.issuance.services import google_event, google_object_made
@@ -155,8 +155,7 @@ def art(slug: str, version: int, name: str) -> Response:  # noqa: ARG001 - see t
         program = load_program(session, slug=slug)
     kept: Kept[bytes] = current_app.extensions["google_art"]
     if name == "logo":
-        look = brand_of(program, everyones_look(program, None), program.default_language)
-        picture = kept.get(look, lambda: google_logo_png(look))
+        picture = server().press.google_logo(program)
     else:
         state = state_of_hero(program, name)
         if state is None:  # only what a card of this program can show is drawn

@@ -24,11 +24,11 @@ _SLASHES: Final = re.compile("/{2,}")
 _PASS: Final = re.compile(r"/apple/v1/passes/([A-Za-z0-9._-]{1,128})/([A-Za-z0-9._-]{1,64})")
 
 
-class MergeSlashes:
-    """Answer ``//v1/devices`` like ``/v1/devices``, for calls to Apple's web service and no others.
+class PlainSlashes:
+    """Answer ``//v1/log/`` like ``/v1/log``, for calls to Apple's web service and no others.
 
-    Werkzeug would answer 308, which some wallets do not follow and others follow without their Authorization
-    header.
+    Wallets join addresses differently. Werkzeug would answer 308, which some of them do not follow and others
+    follow without their Authorization header.
     """
 
     def __init__(self, application: Wsgi) -> None:
@@ -36,10 +36,10 @@ class MergeSlashes:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if "//" in path:
-            merged = _SLASHES.sub("/", path)
-            if merged.startswith(PREFIX):
-                environ = {**environ, "PATH_INFO": merged}
+        if "//" in path or path.endswith("/"):
+            plain = _SLASHES.sub("/", path).rstrip("/")
+            if plain.startswith(PREFIX):
+                environ = {**environ, "PATH_INFO": plain}
         return self._application(environ, start_response)
 
 
