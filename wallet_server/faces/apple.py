@@ -113,6 +113,26 @@ class Face:
     voided: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FacePlace:
+    """A spot near which the card lies on the lock screen, with what it says there."""
+
+    latitude: float
+    longitude: float
+    text: str
+
+
+def places_of(card: PassFile, language: str) -> tuple[FacePlace, ...]:
+    """Where the card suggests itself.
+
+    Source: developer.apple.com/documentation/walletpasses/pass/locations
+    """
+    return tuple(
+        FacePlace(place["latitude"], place["longitude"], card.text(place.get("relevantText", ""), language))
+        for place in card.pass_json.get("locations", ())
+    )
+
+
 def face_of(card: PassFile, language: str, zone: str) -> Face:
     """Return the card as a phone in this language (``mk``) and time zone (IANA name) shows it."""
     document = card.pass_json

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from babel import Locale, UnknownLocaleError
 
 from wallet_server.errors import DomainError, NotFoundError
-from wallet_server.faces.apple import face_of
+from wallet_server.faces.apple import face_of, places_of
 from wallet_server.faces.google import google_face_of
 from wallet_server.sandbox.apns import Behaviour, PushService
 from wallet_server.sandbox.google import GoogleBehaviour, GoogleWallet, is_save_link
@@ -256,6 +256,8 @@ class Control:
         if whole:
             document["face"] = asdict(face)
             document["last_modified"] = card.last_modified
+            document["places"] = [asdict(place) for place in places_of(card.file, phone.language)]
+            document["max_distance"] = card.file.pass_json.get("maxDistance")
         return document
 
     def _google_card(self, phone: Phone, owner: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:

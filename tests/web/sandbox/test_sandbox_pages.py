@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import unescape
+from urllib.parse import unquote
 from uuid import uuid4
 
 import pytest
 
+from tests.conftest import NOW
+from tests.factories import program_file
 from tests.services.sandbox.running import PASS_TYPE_ID
 from wallet_server.app import create_app
+from wallet_server.db import ALL_PROGRAMS, transaction
+from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.services import apply_program
 from wallet_server.settings import load_settings
 
 NO_PHONE = "01990000-0000-7000-8000-000000000000"
@@ -100,6 +107,40 @@ def test_the_back_has_fields_links_and_the_switch(client, sandbox, phone_id):
 def test_buttons(client, sandbox, phone_id, action, form, name, value):
     assert press(client, phone_id, action, **form).status_code == 200
     assert sandbox.detail(phone_id)[name] == value
+
+
+@pytest.fixture
+def outlets(server):
+    """Restaurant A, where the card of the tests has a place, and a shop far from it."""
+    sections = [
+        {"code": "A", "name": {"en": "Restaurant A"}, "latitude": "41.1105", "longitude": "20.80"},
+        {"code": "far", "name": {"en": "Far Away"}, "latitude": "41.20", "longitude": "20.80"},
+        {"code": "web", "name": {"en": "Web shop"}},
+    ]
+    file = ProgramFile.model_validate(program_file(outlets=sections, challenges=[], **{"pass": {}}))
+    with transaction(server.engine, ALL_PROGRAMS) as session:
+        apply_program(session, file, now=NOW, actor="test")
+
+
+def test_a_card_lies_on_the_lock_screen_near_its_place(client, sandbox, phone_id, outlets):
+    path = f"/sandbox/phones/{phone_id}"
+    page = client.get(path).text
+    assert "banner-nearby" not in page
+    assert [name in page for name in ("Restaurant A", "Far Away", "Web shop")] == [True, True, False]
+    page = client.get(path, query_string={"near": "cafe-ohrid:A"})
+    assert page.text.count("banner-nearby") == 1
+    assert "Dobredojde!" in page.text
+    assert "near=cafe-ohrid:A" in unescape(unquote(page.text)), "the page that is fetched each second forgets the place"
+    for place in ("cafe-ohrid:far", "cafe-ohrid:web", "nowhere", "x" * 5000):
+        answer = client.get(path, query_string={"near": place})
+        assert (answer.status_code, "banner-nearby" in answer.text) == (200, False)
+
+
+def test_a_pass_can_ask_for_less_than_the_phones_own_distance(client, sandbox, phone_id, outlets):
+    card = sandbox.shop.cards["ana"]
+    sandbox.shop.put(replace(card, points=replace(card.points, value=500), max_distance_meters=20))
+    press(client, phone_id, "pull")
+    assert "banner-nearby" not in client.get(f"/sandbox/phones/{phone_id}?near=cafe-ohrid:A").text
 
 
 def test_a_thrown_away_phone_is_gone(client, sandbox, phone_id):

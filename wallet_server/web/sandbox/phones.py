@@ -21,6 +21,7 @@ from wallet_server.web.looks import google_ink
 from wallet_server.web.qr import qr_svg
 from wallet_server.web.rendering import page, reader
 from wallet_server.web.sandbox import wording
+from wallet_server.web.sandbox.spots import spots, suggestions
 from wallet_server.web.security import door_permission
 
 PHONES_A_PAGE: Final = 48
@@ -66,6 +67,9 @@ def phone(phone_id: Any) -> Response:
     """One phone: its lock screen, its wallets, its diary."""
     detail = _control().get("phones", str(phone_id))
     wanted = request.args.get("card")
+    with reading(server().engine, ALL_PROGRAMS) as session:
+        places = spots(session)
+    spot = next((one for one in places if one.key == request.args.get("near")), None)
     card = next((card for card in detail["passes"] if card["serial"] == wanted), None)
     return page(
         "sandbox/phone.html",
@@ -73,6 +77,9 @@ def phone(phone_id: Any) -> Response:
         phone=detail,
         card=card or next(iter(detail["passes"]), None),
         google_card=next(iter(detail["google"]), None),
+        spots=places,
+        spot=spot,
+        suggestions=list(suggestions(detail["passes"], spot)) if spot else [],
         side="back" if request.args.get("side") == "back" else "front",
         qr_svg=qr_svg,
         sentence=wording.sentence,

@@ -90,6 +90,7 @@ def screen_words(t: Translator) -> dict[str, str]:
         "remove": t.gettext("Remove Pass"),
         "updated": t.gettext("Updated"),
         "now": t.gettext("now"),
+        "nearby": t.gettext("nearby"),
         "no_cards": t.gettext("No cards yet"),
         "void": t.gettext("This pass is no longer valid"),
         "messages": t.gettext("Messages"),
