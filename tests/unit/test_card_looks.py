@@ -137,8 +137,8 @@ def test_the_program_s_own_look_follows_the_season_and_no_level():
     assert everyones_look(here, JUNE).background == everyones_look(here, None).background == "#1f3a5f"
 
 
-def test_the_mark_beside_the_name_is_that_of_the_stamps():
-    section = {"strip": {"kind": "stamps", "challenge": "burgers", "glyph": "cup"}}
-    here = program(**{"pass": section})
-    brand = brand_of(here, look_of_card(here, STATE), "en")
-    assert brand.glyph == "cup"
+def test_the_mark_beside_the_name_is_that_of_the_program_s_own_stamps_in_all_looks():
+    looks = [{"name": "Way", "when": {"tiers": ["silver"]}, "strip": {"kind": "progress", "glyph": "crown"}}]
+    here = program(**{"pass": {"strip": {"kind": "stamps", "challenge": "burgers", "glyph": "cup"}, "looks": looks}})
+    for tier in ("base", "silver"):
+        assert brand_of(here, look_of_card(here, replace(STATE, tier=tier)), "en").glyph == "cup"

@@ -76,13 +76,13 @@ def colors_of(look: ResolvedLook) -> Colors:
 
 
 def brand_of(program: ProgramDefinition, look: ResolvedLook, language: str) -> Look:
-    """What icon and logo are drawn from; stamps and the mark beside the name are alike."""
+    """What icon and logo are drawn from. The mark beside the name is that of the program's own stamps, in all looks."""
     return Look(
         name=program.name(language)[:NAME_CHARACTERS_MAX],
         background=look.background,
         foreground=look.foreground,
         accent=look.accent,
-        glyph=look.strip.glyph or "star",
+        glyph=program.file.look.own_strip.glyph or "star",
     )
 
 

@@ -119,9 +119,9 @@ def program_look_gallery(desk: Desk) -> Response:
     )
 
 
-@blueprint.get("/programs/<slug>/program/look/gallery/<int:version>/<part>/<name>.png")
+@blueprint.get("/programs/<slug>/program/look/gallery/<version>/<part>/<name>.png")
 @allowed("manager")
-def program_look_gallery_picture(desk: Desk, version: int, part: str, name: str) -> Response:  # noqa: ARG001
+def program_look_gallery_picture(desk: Desk, version: str, part: str, name: str) -> Response:  # noqa: ARG001
     """A picture of a state; ``version`` only makes the address new when the program changes."""
     program = desk.program
     state = state_of_hero(program, name) or abort(404)
