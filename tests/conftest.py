@@ -122,6 +122,14 @@ def sqlite_engine(_database_urls: Callable[[str], str]) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def postgresql_engine(_database_urls: Callable[[str], str]) -> Iterator[Engine]:
+    """An engine on PostgreSQL only: for what a file cannot have, such as a connection that is lost."""
+    engine = create_engine(_database_urls("postgresql"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def session(engine: Engine) -> Iterator[Session]:
     """An open writing transaction over all programs; committed at the end."""
     with transaction(engine, ALL_PROGRAMS) as session:

@@ -73,4 +73,5 @@ def _assert_sent(connection: sa.Connection) -> None:
 
 
 def _forget(connection: sa.Connection) -> None:
-    connection.info.pop(_WAITING, None)
+    if not connection.invalidated:  # else what waited is gone with it
+        connection.info.pop(_WAITING, None)

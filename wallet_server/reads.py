@@ -23,6 +23,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Engine
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session
 
@@ -182,9 +183,20 @@ def ask(session: Session, asked: Asked[T]) -> T:
     return answer.value
 
 
+def ask_alone(engine: Engine, asked: Asked[T]) -> T:
+    """One answer without a session, in no transaction but the statement's own."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        answer = Answer(asked)
+        _tell(connection, [answer])
+        return answer.value
+
+
 def _answer(session: Session, answers: Sequence[Answer[Any]]) -> None:
     session.flush()
-    connection = session.connection()
+    _tell(session.connection(), answers)
+
+
+def _tell(connection: sa.Connection, answers: Sequence[Answer[Any]]) -> None:
     told = [(answer, read.words(connection.dialect)) for answer in answers if (read := answer.asked.read) is not None]
     said = [(words.text, words.parameters(answer.asked.values)) for answer, words in told]
     found: Sequence[Rows]

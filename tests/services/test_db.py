@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from uuid import UUID
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from tests.conftest import NOW
-from wallet_server import migrations
+from wallet_server import db, migrations
 from wallet_server.db import ALL_PROGRAMS, UnscopedQueryError, new_id, reading, transaction, upsert_rows
 from wallet_server.programs.models import Category, Program
 
@@ -82,3 +85,28 @@ def test_ids_grow_within_a_process() -> None:
     assert ids == sorted(ids)
     assert len(set(ids)) == len(ids)
     assert {id_.version for id_ in ids} == {7}
+
+
+def _end_sessions(engine: Engine) -> None:
+    """What a restart of PostgreSQL does to the connections that rest in the pool."""
+    with contextlib.closing(engine.raw_connection()) as connection:
+        mine = connection.cursor().execute("SELECT pg_backend_pid()").fetchone()[0]
+    with psycopg.connect(
+        engine.url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True
+    ) as admin:
+        admin.execute("SELECT pg_terminate_backend(%s)", (mine,))
+
+
+@pytest.mark.parametrize("rested", [True, False], ids=["rested", "just used"])
+def test_a_lost_connection_costs_one_answer_at_most(
+    postgresql_engine: Engine, monkeypatch: pytest.MonkeyPatch, rested: bool
+) -> None:
+    engine = postgresql_engine
+    engine.dispose()
+    monkeypatch.setattr(db, "UNTRIED_SECONDS_MAX", 0.0 if rested else 3600.0)
+    _end_sessions(engine)
+    if not rested:
+        with pytest.raises(DBAPIError), reading(engine, ALL_PROGRAMS) as session:
+            session.execute(sa.text("SELECT 1"))
+    with transaction(engine, ALL_PROGRAMS) as session:
+        assert session.execute(sa.text("SELECT 1")).scalar_one() == 1

@@ -19,13 +19,14 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Session, SQLModel, col
 
-from wallet_server.db import UTCDateTime, among, insert_rows, new_id, upsert_rows
+from wallet_server.db import UTCDateTime, insert_rows, new_id, upsert_rows
 from wallet_server.issuance.deliveries import record_fetch as record_fetch  # noqa: PLC0414 - callers find all here
 from wallet_server.issuance.deliveries import record_pushed as record_pushed  # noqa: PLC0414 - the same
 from wallet_server.issuance.deliveries import record_refused as record_refused  # noqa: PLC0414 - the same
 from wallet_server.issuance.models import Device, GoogleCallback, IssuedPass, Registration, UpdateTag
 from wallet_server.outbox import services as outbox
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.reads import Asked, OneOf, Read, ask
 
 PASS: sa.Table = IssuedPass.__table__  # type: ignore[attr-defined]
 PASS_CHANGED: Final = "pass.changed"  # noqa: S105 - a topic, not a password
@@ -109,15 +110,23 @@ def passes_changed(
     wanted = sorted(set(member_ids))
     for start in range(0, len(wanted), MEMBERS_PER_STATEMENT_MAX):
         chunk = wanted[start : start + MEMBERS_PER_STATEMENT_MAX]
-        which = among(session, PASS.c.member_id, chunk)
-        _raise_versions(session, program.id, which, now, priority=priority, notes=notes)
+        changed = _next_versions(session, program.id, _VERSIONS_OF_MEMBERS, chunk, now)
+        live = {pass_id: member_id for pass_id, (live, member_id) in changed.items() if live}
+        _announce(session, program.id, live, now, priority=priority, notes=notes or {})
 
 
 def passes_changed_by_id(
     session: Session, program_id: UUID, pass_ids: Collection[UUID], now: datetime, *, priority: int = 0
 ) -> None:
     """As :func:`passes_changed`, for single passes."""
-    _raise_versions(session, program_id, among(session, PASS.c.id, pass_ids), now, priority=priority)
+    changed = _next_versions(session, program_id, _VERSIONS_OF_PASSES, list(pass_ids), now)
+    announce(
+        session,
+        program_id,
+        [pass_id for pass_id, (live, _member_id) in changed.items() if live],
+        now,
+        priority=priority,
+    )
 
 
 def refresh_passes(session: Session, program: ProgramDefinition, after: UUID | None, now: datetime) -> UUID | None:
@@ -133,22 +142,8 @@ def refresh_passes(session: Session, program: ProgramDefinition, after: UUID | N
         live = live.where(col(IssuedPass.id) > after)
     part = list(session.scalars(live.order_by(col(IssuedPass.id)).limit(REFRESHED_AT_ONCE)))
     if part:
-        _raise_versions(session, program.id, among(session, PASS.c.id, part), now, priority=REFRESH_PRIORITY)
+        passes_changed_by_id(session, program.id, part, now, priority=REFRESH_PRIORITY)
     return part[-1] if len(part) == REFRESHED_AT_ONCE else None
-
-
-def _raise_versions(
-    session: Session,
-    program_id: UUID,
-    which: sa.ColumnElement[bool],
-    now: datetime,
-    *,
-    priority: int,
-    notes: Notes | None = None,
-) -> None:
-    changed = _next_versions(session, program_id, which, now)
-    live = {row.id: row.member_id for row in changed if row.live}
-    _announce(session, program_id, live, now, priority=priority, notes=notes or {})
 
 
 def passes_say_more(session: Session, program_id: UUID, member_ids: Collection[UUID], now: datetime) -> None:
@@ -156,22 +151,33 @@ def passes_say_more(session: Session, program_id: UUID, member_ids: Collection[U
 
     A phone that has asked by itself in between has the change without the words, and would never hear them.
     """
-    _next_versions(session, program_id, among(session, PASS.c.member_id, sorted(set(member_ids))), now)
+    _next_versions(session, program_id, _VERSIONS_OF_MEMBERS, sorted(set(member_ids)), now)
 
 
-def _next_versions(session: Session, program_id: UUID, which: sa.ColumnElement[bool], now: datetime) -> Sequence[Any]:
-    second = now.replace(microsecond=0)
+def _next_versions(
+    session: Session, program_id: UUID, versions: Read, ids: Sequence[UUID], now: datetime
+) -> dict[UUID, tuple[bool, UUID]]:
+    """Raise versions: whether each pass is held by anybody, and its member."""
+    values = {"program_id": program_id, "ids": ids, "now": now, "second": now.replace(microsecond=0)}
+    return ask(session, Asked(versions, values, lambda rows: {pass_id: (live, owner) for pass_id, live, owner in rows}))
+
+
+def _raise(one_of: OneOf, column: sa.Column[Any]) -> sa.sql.dml.ReturningUpdate[Any]:
     table = PASS.c
+    now, second = sa.bindparam("now", type_=UTCDateTime()), sa.bindparam("second", type_=UTCDateTime())
     # Locked in the order of their ids: two changes that touch the same passes wait instead of dying.
     locked = (
         sa.select(table.id)
-        .where(table.program_id == program_id, which, table.voided_at.is_(None))
+        .where(
+            table.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
+            one_of(column, "ids"),
+            table.voided_at.is_(None),
+        )
         .order_by(table.id)
         .with_for_update()
         .cte("locked")
     )
-    session.flush()
-    changed = session.connection().execute(
+    return (
         sa.update(PASS)
         .where(table.id.in_(sa.select(locked.c.id)))
         .values(
@@ -188,7 +194,10 @@ def _next_versions(session: Session, program_id: UUID, which: sa.ColumnElement[b
         )
         .returning(table.id, table.live, table.member_id)
     )
-    return changed.all()
+
+
+_VERSIONS_OF_MEMBERS: Final = Read(lambda one_of: _raise(one_of, PASS.c.member_id))
+_VERSIONS_OF_PASSES: Final = Read(lambda one_of: _raise(one_of, PASS.c.id))
 
 
 def announce(session: Session, program_id: UUID, pass_ids: Sequence[UUID], now: datetime, *, priority: int = 0) -> None:
@@ -210,7 +219,8 @@ def _announce(
     change = new_id().hex  # what is decided about a member's note is decided once, however often it is read
     for part in _parts(sorted(passes)):
         payload: dict[str, Any] = {"v": 1, "pass_ids": [str(pass_id) for pass_id in part]}
-        members = {member_id for pass_id in part if (member_id := passes[pass_id]) in notes}
+        owners = {passes[pass_id] for pass_id in part}
+        members = [member_id for member_id in notes if member_id in owners]
         if members:
             payload |= {"change": change, "notes": {str(key): notes[key] for key in sorted(members)}}
         works.append(

@@ -5,19 +5,21 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 from sqlmodel import Session, SQLModel, col, select
 
-from wallet_server.db import ALL_PROGRAMS
+from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.errors import NotFoundError
 from wallet_server.programs.definition import OutletRef, ProgramDefinition
 from wallet_server.programs.file import OutletSection, ProgramFile
 from wallet_server.programs.models import ApiKey, Category, Outlet, Product, Program, ProgramVersion
-from wallet_server.reads import Asked, Read, known
+from wallet_server.reads import Asked, OneOf, Read, ask_alone, known
 from wallet_server.tokens import fingerprint
 
 DEFINITIONS_MAX: Final = 64
@@ -265,12 +267,41 @@ def products(session: Session, *, skus: Collection[str] | None = None, limit: in
     return session.exec(statement).all()
 
 
-def find_api_key(session: Session, secret: str) -> ApiKey | None:
-    """The key that a till showed, unless it is revoked; needs a session over all programs."""
-    statement = select(ApiKey).where(
-        col(ApiKey.secret_fingerprint) == fingerprint(secret), col(ApiKey.revoked_at).is_(None)
+@dataclass(frozen=True, slots=True)
+class TillKey:
+    """A key that is not revoked, and the program that it opens, as in force now."""
+
+    id: UUID
+    program: ProgramDefinition
+    outlet_id: UUID | None
+    scopes: list[str]
+    hint: str
+
+
+def find_till_key(engine: Engine, secret: str) -> TillKey | None:
+    """The key that a till showed, unless it is revoked. One statement, if the program's version is in memory."""
+    rows = ask_alone(engine, Asked(_TILL_KEY, {"fingerprint": fingerprint(secret)}, list))
+    if not rows:
+        return None
+    [(program_id, version_id, key_id, outlet_id, scopes, hint)] = rows
+    program = _definitions.get(version_id)
+    if program is None:
+        with reading(engine, program_id) as session:
+            program = load_program(session, program_id=program_id)
+    return TillKey(key_id, program, outlet_id, scopes, hint)
+
+
+def _select_till_key(_one_of: OneOf) -> sa.Select[Any]:
+    key, program, version = _table(ApiKey), _table(Program), _table(ProgramVersion)
+    return (
+        sa.select(program.c.id, version.c.id, key.c.id, key.c.outlet_id, key.c.scopes, key.c.hint)
+        .join(program, program.c.id == key.c.program_id)
+        .join(version, sa.and_(version.c.program_id == program.c.id, version.c.number == program.c.version))
+        .where(key.c.secret_fingerprint == sa.bindparam("fingerprint", type_=sa.String()), key.c.revoked_at.is_(None))
     )
-    return session.exec(statement).one_or_none()
+
+
+_TILL_KEY: Final = Read(_select_till_key)
 
 
 def list_api_keys(session: Session, program_id: UUID, *, limit: int = 500) -> Sequence[ApiKey]:

@@ -13,8 +13,7 @@ from sqlalchemy.engine import Engine
 from tests.conftest import NOW
 from tests.factories import CAFE, program_file
 from wallet_server import cli
-from wallet_server.db import ALL_PROGRAMS, reading
-from wallet_server.programs.queries import find_api_key, load_program
+from wallet_server.programs.queries import find_till_key
 from wallet_server.programs.yaml_file import parse_program
 from wallet_server.staff.services import sign_in
 
@@ -125,19 +124,17 @@ def test_a_key_is_printed_alone_and_once(run: CommandLine, cafe: Path, sqlite_en
     )
     secret = printed.removesuffix("\n")
     assert (code, error, len(secret.split())) == (0, "", 1)
-    with reading(sqlite_engine, ALL_PROGRAMS) as session:
-        key = find_api_key(session, secret)
-        program = load_program(session, slug="cafe-ohrid")
+    key = find_till_key(sqlite_engine, secret)
     assert key is not None
-    assert (key.scopes, key.outlet_id) == (["earn", "redeem"], program.outlet("A").id)
+    assert (key.program.slug, key.scopes) == ("cafe-ohrid", ["earn", "redeem"])
+    assert key.outlet_id == key.program.outlet("A").id
 
     code, listed, _ = run("api-key", "list", "--program", "cafe-ohrid")
     assert (code, secret in listed) == (0, False)
     hint = listed.split("…")[0]
     assert secret.startswith(hint)
     assert run("api-key", "revoke", "--program", "cafe-ohrid", hint)[0] == 0
-    with reading(sqlite_engine, ALL_PROGRAMS) as session:
-        assert find_api_key(session, secret) is None
+    assert find_till_key(sqlite_engine, secret) is None
     assert "revoked" in run("api-key", "list", "--program", "cafe-ohrid")[1]
 
 

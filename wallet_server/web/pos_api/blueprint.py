@@ -17,11 +17,11 @@ from pydantic import BaseModel, ValidationError
 from sqlmodel import Session
 from werkzeug.exceptions import UnsupportedMediaType
 
-from wallet_server.db import ALL_PROGRAMS, reading, to_json
+from wallet_server.db import to_json
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.idempotency.services import Answer, Call, answer_once, request_hash
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.programs.queries import find_api_key, load_program
+from wallet_server.programs.queries import find_till_key
 from wallet_server.purchases.commands import RecordPurchase
 from wallet_server.purchases.counter import Counter, Turn
 from wallet_server.purchases.services import Recorded
@@ -125,14 +125,12 @@ def _till_of_request() -> Till:
     if scheme.lower() != "bearer" or not secret.strip():
         _unauthorized("this call needs a till key: Authorization: Bearer …", "")
     context = server()
-    with reading(context.engine, ALL_PROGRAMS) as session:
-        key = find_api_key(session, secret.strip()) if len(secret) <= KEY_LENGTH_MAX else None
-        if key is None:
-            limit_rate("wrong till key", WRONG_KEYS_LIMIT)
-            _unauthorized("this key is wrong or has been revoked", ', error="invalid_token"')
-        program = load_program(session, program_id=key.program_id)
-    outlet = program.outlet_by_id(key.outlet_id).section.code if key.outlet_id else None
-    return Till(key.id, program, frozenset(key.scopes), outlet, key.hint, context.clock.now())
+    key = find_till_key(context.engine, secret.strip()) if len(secret) <= KEY_LENGTH_MAX else None
+    if key is None:
+        limit_rate("wrong till key", WRONG_KEYS_LIMIT)
+        _unauthorized("this key is wrong or has been revoked", ', error="invalid_token"')
+    outlet = key.program.outlet_by_id(key.outlet_id).section.code if key.outlet_id else None
+    return Till(key.id, key.program, frozenset(key.scopes), outlet, key.hint, context.clock.now())
 
 
 def _unauthorized(detail: str, parameters: str) -> NoReturn:
