@@ -58,7 +58,9 @@ def said_to(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Said]:
         .subquery()
     )
     found: dict[UUID, dict[str, str]] = defaultdict(dict)
-    for row in session.execute(sa.select(ranked).where(ranked.c.place == 1).order_by(ranked.c.shown_at, ranked.c.id)):
+    # In one moment an event comes after news: it is the one that says both.
+    newest_last = (ranked.c.shown_at, ranked.c.is_news.desc())
+    for row in session.execute(sa.select(ranked).where(ranked.c.place == 1).order_by(*newest_last)):
         name = "news" if row.is_news else "latest"
         found[row.member_id][name] = row.text
         if row.speaks:
