@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from passes.artwork import GoalBar, Look, StripArt
@@ -25,6 +26,7 @@ from wallet_server.programs.tiers import TierLevel
 STAMPS_MAX: Final = 30
 BAR_STEPS: Final = 40
 """A bar towards a goal of more units than these moves in so many steps."""
+STRIPS_KNOWN_MAX: Final = 2_000
 _HERO: Final = re.compile(r"hero-(own|\d{1,2})-(none|\d{1,2})-([a-z]{2})(?:-(\d{1,2})-of-(\d{1,2}))?")
 
 
@@ -147,8 +149,9 @@ def stamps_of(look: ResolvedLook, state: StripState) -> StampCard | None:
     return StampCard(filled=state.done, total=state.steps)
 
 
+@lru_cache(maxsize=STRIPS_KNOWN_MAX)
 def strip_art(program: ProgramDefinition, state: StripState) -> StripArt:
-    """What a strip is drawn from."""
+    """What a strip is drawn from; made once for each state of a program version."""
     look = look_of_strip(program, state)
     stamps = stamps_of(look, state)
     bar = None
