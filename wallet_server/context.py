@@ -20,6 +20,7 @@ from wallet_server.issuance.keys import imported_keys
 from wallet_server.issuance.press import PassPress
 from wallet_server.issuance.renewal import take_certificates
 from wallet_server.issuance.signatures import FILE_NAME, SignatureBook
+from wallet_server.programs.pictures import stored_pictures
 from wallet_server.settings import Settings
 from wallet_server.tokens import TokenMint
 
@@ -73,6 +74,7 @@ def make_context(settings: Settings, *, pool_size: int = 5) -> ServerContext:
             allow_http=wallets.development,
             programs=wallets.programs,
             memory=SignatureBook(settings.WALLET_DATA_DIR / FILE_NAME),
+            picture_of=stored_pictures(engine),
         ),
     )
 

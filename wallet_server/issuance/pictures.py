@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from passes.artwork import SCALES, Look, StripArt, icon_png, logo_png, strip_png
+from passes.artwork import SCALES, Look, StripArt, google_logo_png, icon_png, logo_png, strip_png
+from passes.artwork.brought import brought_google_logo, brought_icon, brought_logo
 from passes.content import Picture, Scaled
 
 
@@ -16,12 +17,21 @@ class Brand:
     logo: Scaled
 
 
-def draw_brand(look: Look) -> Brand:
-    """Icon and logo."""
+def draw_brand(look: Look, *, logo: bytes | None = None, icon: bytes | None = None) -> Brand:
+    """Icon and logo; those that were brought are used instead of drawn ones."""
     return Brand(
-        icon=Scaled(*(Picture.of(icon_png(look, scale)) for scale in SCALES)),
-        logo=Scaled(*(Picture.of(logo_png(look, scale)) for scale in SCALES)),
+        icon=brought_icon(icon, look.background)
+        if icon is not None
+        else Scaled(*(Picture.of(icon_png(look, scale)) for scale in SCALES)),
+        logo=brought_logo(logo)
+        if logo is not None
+        else Scaled(*(Picture.of(logo_png(look, scale)) for scale in SCALES)),
     )
+
+
+def draw_google_logo(look: Look, *, icon: bytes | None = None) -> bytes:
+    """Google's square logo."""
+    return google_logo_png(look) if icon is None else brought_google_logo(icon, look.background)
 
 
 def draw_strip(art: StripArt) -> Scaled:

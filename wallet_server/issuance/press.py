@@ -21,10 +21,18 @@ from passes.apple.bundle import signed_pass
 from passes.apple.signing import Signer
 from passes.content import PassImages, Scaled
 from wallet_server.issuance.content import CardLinks, CardState, card_strip, language_of, look_of_card, pass_content
-from wallet_server.issuance.looks import brand_of, strip_art
-from wallet_server.issuance.pictures import Brand, draw_brand, draw_strip, size_of_brand, size_of_strip
+from wallet_server.issuance.looks import brand_of, everyones_look, strip_art
+from wallet_server.issuance.pictures import (
+    Brand,
+    draw_brand,
+    draw_google_logo,
+    draw_strip,
+    size_of_brand,
+    size_of_strip,
+)
 from wallet_server.issuance.signatures import SignatureBook
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.pictures import PictureOf
 
 PASSES_BYTES_KEPT: Final = 16 * 1024 * 1024
 BRANDS_BYTES_KEPT: Final = 8 * 1024 * 1024
@@ -86,7 +94,7 @@ class PassPress:
     """Prints passes. ``allow_http``: for the simulator, which has no certificate authority.
 
     ``signer`` is that of all programs but those that ``programs`` names, which have certificates of their own.
-    ``memory`` keeps signatures beyond this process.
+    ``memory`` keeps signatures beyond this process, ``picture_of`` reads the pictures that looks name.
     """
 
     def __init__(
@@ -96,14 +104,17 @@ class PassPress:
         allow_http: bool,
         programs: Mapping[UUID, Signer] | None = None,
         memory: SignatureBook | None = None,
+        picture_of: PictureOf | None = None,
     ) -> None:
         self._signer = signer
         self._programs = dict(programs or {})
         self._allow_http = allow_http
         self._memory = memory
+        self._picture_of = picture_of
         self._passes: Kept[bytes] = Kept(PASSES_BYTES_KEPT, len)
         self._brands: Kept[Brand] = Kept(BRANDS_BYTES_KEPT, size_of_brand)
         self._strips: Kept[Scaled] = Kept(STRIPS_BYTES_KEPT, size_of_strip)
+        self._google_logos: Kept[bytes] = Kept(BRANDS_BYTES_KEPT, len)
 
     def renewed(self, signer: Signer, *, allow_http: bool, programs: Mapping[UUID, Signer]) -> PassPress:
         """A press with other certificates and the same memory: what was printed names its certificate."""
@@ -141,7 +152,25 @@ class PassPress:
         """Icon, logo and strip of a card."""
         look = brand_of(program, look_of_card(program, state), language_of(program, state))
         art = strip_art(program, card_strip(program, state))
-        brand = self._brands.get(look, lambda: draw_brand(look))
+        section = program.file.look
+        brand = self._brands.get(
+            (look, section.logo, section.icon),
+            lambda: draw_brand(
+                look, logo=self._brought(program, section.logo), icon=self._brought(program, section.icon)
+            ),
+        )
         # By its content: what looks alike is drawn once, whatever program or language it is of.
         strip = self._strips.get(art.digest, lambda: draw_strip(art))
         return PassImages(icon=brand.icon, logo=brand.logo, strip=strip)
+
+    def google_logo(self, program: ProgramDefinition) -> bytes:
+        """The square logo of the program's class at Google."""
+        look = brand_of(program, everyones_look(program, None), program.default_language)
+        icon = program.file.look.icon
+        return self._google_logos.get((look, icon), lambda: draw_google_logo(look, icon=self._brought(program, icon)))
+
+    def _brought(self, program: ProgramDefinition, sha256: str | None) -> bytes | None:
+        """A picture that was uploaded; none where the look names none."""
+        if sha256 is None or self._picture_of is None:
+            return None
+        return self._picture_of(program.id, sha256)

@@ -25,6 +25,8 @@ CAPTION_CHARACTERS_MAX: Final = 40
 StripKind = Literal["plain", "stamps", "progress", "season"]
 Glyph = Literal["star", "heart", "cup", "leaf", "tick", "gift", "flower", "drop", "paw", "crown", "bag", "scissors"]
 Motif = Literal["hills", "snow", "blossom", "sun", "leaves", "stars", "hearts"]
+PictureHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""The name of an uploaded picture: the SHA-256 of the file that was kept, in hex (``programs/pictures.py``)."""
 Place = tuple[str | int, ...]
 """Where in the file something stands."""
 
@@ -140,6 +142,10 @@ class PassLook(_Part):
     """Filled stamps and bars; ``label`` where it is missing."""
     organization: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
     description: Texts | None = None
+    logo: PictureHash | None = None
+    """An uploaded picture in the place of the drawn name."""
+    icon: PictureHash | None = None
+    """An uploaded picture in the place of the drawn initials: lock screen, mail, and Google's logo."""
     stamps: Code | None = None
     """The challenge whose stamps are drawn on the strip: short for a ``strip`` of stars."""
     strip: Strip | None = None

@@ -18,6 +18,7 @@ from wallet_server.outbox import services as outbox
 from wallet_server.programs import diff, queries
 from wallet_server.programs.file import Catalog, OutletSection, ProgramFile, SegmentSection
 from wallet_server.programs.models import ApiKey, Category, Outlet, Product, Program, ProgramVersion
+from wallet_server.programs.pictures import check_pictures
 from wallet_server.segments.models import Segment
 from wallet_server.staff import audit
 from wallet_server.tokens import fingerprint, new_secret
@@ -51,7 +52,8 @@ def apply_program(session: Session, file: ProgramFile, *, now: datetime, actor: 
     The session works over all programs. Applying what is in force changes nothing. An outlet that the file
     no longer has is closed, because receipts point at it, and opened again when it comes back. Segments are
     written where the file changed them, so that what staff edited in the panel since then stays.
-    Raises ``DomainError(program_currency)`` for another currency.
+    Raises ``DomainError(program_currency)`` for another currency, and ``unknown_picture`` for a look with a picture
+    that nobody has uploaded here.
     """
     program, created = _locked_program(session, file.program.slug, now)
     old = None if created else queries.current_file(session, program.id)
@@ -66,6 +68,8 @@ def apply_program(session: Session, file: ProgramFile, *, now: datetime, actor: 
             f"the currency of {file.program.slug} is {old.program.currency}: prices and points are kept in it, "
             "so another currency needs a new program",
         )
+    if old is None or (old.look.logo, old.look.icon) != (file.look.logo, file.look.icon):
+        check_pictures(session, program.id, file.look)
     _sync_outlets(session, program.id, file.outlets, {outlet.code: outlet.id for outlet in outlets}, now)
     _sync_catalog(session, program.id, old.catalog if old else Catalog(), file.catalog)
     _sync_segments(session, program.id, old.segments if old else [], file.segments, now)

@@ -23,7 +23,12 @@
   );
 
   form.addEventListener("change", (event) => {
-    const button = event.target.dataset.uploads && document.getElementById(event.target.dataset.uploads);
-    if (button && event.target.files.length) form.requestSubmit(button);
+    const chosen = event.target;
+    const button = chosen.dataset.uploads && document.getElementById(chosen.dataset.uploads);
+    if (!button || !chosen.files.length) return;
+    const tooLarge = chosen.files[0].size > Number(chosen.dataset.bytesMax);
+    chosen.classList.toggle("is-invalid", tooLarge);
+    if (tooLarge) chosen.value = "";
+    else form.requestSubmit(button);
   });
 })();

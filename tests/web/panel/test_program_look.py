@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+from datetime import date
 from typing import Any
 
 import pytest
@@ -10,12 +13,15 @@ from flask.testing import FlaskClient
 from sqlmodel import col, select
 from werkzeug.test import TestResponse
 
+from passes.apple.pictures import png_size
 from tests.people import publish
+from tests.unit.passes.test_brought import picture
 from tests.web.conftest import Cast, SignIn
 from tests.web.helpers import StoppedClock, csrf_of, submit, text_of
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.models import IssuedPass
+from wallet_server.issuance.specimen import Sample, specimen
 from wallet_server.members.services import Enrolled
 from wallet_server.outbox.models import OutboxRow
 from wallet_server.programs.definition import ProgramDefinition
@@ -64,7 +70,7 @@ def test_the_page_shows_what_is_in_force_in_both_wallets(manager: FlaskClient) -
     assert 'class="pass look-draft-apple"' in page
     assert 'class="gcard look-draft-google"' in page
     assert "/looks/draft-apple/1f3a5f-ffffff-c9d6e8.css" in page
-    assert page.count('src="data:image/png;base64,') == 4
+    assert page.count('src="data:image/png;base64,') == 6
     assert f'href="{PAGE}" aria-current="page"' in page
     assert "Everything about your card" in words(answer)
 
@@ -246,6 +252,45 @@ def test_progress_asks_again_until_workers_are_done(
         done
     )
     assert "Google Wallet 1 of 1" in words(done)
+
+
+def test_an_uploaded_logo_is_seen_at_once_and_on_the_cards_once_published(
+    manager: FlaskClient, server: ServerContext, member: Enrolled
+) -> None:
+    files = {"logo_file": (io.BytesIO(picture(600, 150)), "logo.png"), "icon_file": (io.BytesIO(picture(200, 200)), "")}
+    page = press(manager, server, "upload", **files).get_data(as_text=True)
+    [logo] = re.findall(r'name="logo" value="([0-9a-f]{64})"', page)
+    assert 'name="icon" value=""' in page  # no file was chosen
+    assert newest(server).file.look.logo is None
+    drawn = manager.get("/passes/art/cafe-ohrid/1/logo.png").data
+    assert f'name="logo" value="{logo}"' in press(manager, server, "review", logo=logo).get_data(as_text=True)
+    assert press(manager, server, "publish", logo=logo).status_code == 303
+    program = newest(server)
+    assert program.file.look.logo == logo
+    state = specimen(program, Sample(tier="base", points=1, percent=0, language="en", day=date(2026, 11, 23)))
+    images = server.press.pictures(program, state)
+    assert images.logo is not None
+    assert [png_size(one.data) for one in (images.logo.x1, images.logo.x3)] == [(160, 40), (480, 120)]
+    assert manager.get("/passes/art/cafe-ohrid/2/logo.png").data == drawn
+    icon = {"icon_file": (io.BytesIO(picture(200, 200)), "icon.png")}
+    page = press(manager, server, "upload", logo=logo, **icon).get_data(as_text=True)
+    [name] = re.findall(r'name="icon" value="([0-9a-f]{64})"', page)
+    press(manager, server, "publish", logo=logo, icon=name)
+    assert manager.get("/passes/art/cafe-ohrid/3/logo.png").data != drawn
+    dropped = press(manager, server, "drop:logo", logo=logo, icon=name).get_data(as_text=True)
+    assert 'name="logo" value=""' in dropped
+    assert f'name="icon" value="{name}"' in dropped
+
+
+def test_a_file_that_is_no_picture_is_refused_beside_its_field(manager: FlaskClient, server: ServerContext) -> None:
+    answer = press(manager, server, "upload", icon_file=(io.BytesIO(b"<svg/>"), "icon.svg"))
+    assert answer.status_code == 422
+    assert "This picture cannot be used. icon: it is no PNG or JPEG picture, or it is damaged" in words(answer)
+    for unknown in ("0" * 64, "../etc"):
+        answer = press(manager, server, "publish", logo=unknown)
+        assert answer.status_code == 422
+        assert "This picture is not there any more. Upload it again." in words(answer)
+    assert newest(server).version == 1
 
 
 def test_another_programs_look_is_not_there(sign_in: SignIn, cast: Cast) -> None:

@@ -127,6 +127,8 @@ LABELS: Final[Mapping[str, str]] = {
     "accent": gettext_noop("accent"),
     "organization": gettext_noop("organization"),
     "description": gettext_noop("description"),
+    "logo": gettext_noop("logo"),
+    "icon": gettext_noop("icon"),
     "stamps": gettext_noop("stamp card"),
     "strip": gettext_noop("picture"),
     "glyph": gettext_noop("sign on stamps"),
@@ -144,6 +146,7 @@ LABELS: Final[Mapping[str, str]] = {
     "promotion_wait_hours": gettext_noop("hours that a promotion may wait"),
     "messages_per_day": gettext_noop("messages a day"),
     "merge_seconds": gettext_noop("seconds in which messages become one"),
+    "yearly": gettext_noop("each year"),
     "from": gettext_noop("from"),
     "to": gettext_noop("to"),
 }

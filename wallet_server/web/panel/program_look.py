@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, get_args
 
 from flask import Response, flash, request, url_for
 
+from passes.artwork.brought import FILE_BYTES_MAX, Slot
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.i18n import Translator
@@ -16,6 +17,7 @@ from wallet_server.issuance.reach import pace_of, progress_of, reach_of, seconds
 from wallet_server.programs import diff
 from wallet_server.programs.editing import with_look
 from wallet_server.programs.look import LOOKS_MAX, PassLook
+from wallet_server.programs.pictures import add_picture
 from wallet_server.programs.queries import load_program
 from wallet_server.programs.services import change_program
 from wallet_server.web.context import server
@@ -44,6 +46,7 @@ from wallet_server.web.rendering import reader, see_other
 
 POLL_SECONDS: Final = 2
 _ROW_ACTION: Final = re.compile(r"(up|down|remove):(\d{1,2})")
+_DROP_ACTION: Final = re.compile(r"drop:(logo|icon)")
 _COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}\b")
 
 
@@ -61,6 +64,11 @@ def program_look_save(desk: Desk) -> Response:
     action = request.form.get("action", "preview")
     if action == "preview":
         return _form_page(desk, form, block="preview")
+    form, problems = _uploaded(desk, form)
+    if problems:
+        return _form_page(desk, form, problems=problems, http_status=422)
+    if drop := _DROP_ACTION.fullmatch(action):
+        return _form_page(desk, form.with_picture(drop[1], ""))
     if action == "add":
         return _form_page(desk, form.with_another(), is_new=True)
     if row := _ROW_ACTION.fullmatch(action):
@@ -88,6 +96,23 @@ def program_look_progress(desk: Desk) -> Response:
     )
 
 
+def _uploaded(desk: Desk, form: LookForm) -> tuple[LookForm, dict[str, Problem]]:
+    """The form with the pictures that came along, kept; or why one of them is not taken."""
+    context = server()
+    for slot in get_args(Slot):
+        file = request.files.get(f"{slot}_file")
+        if file is None or not file.filename:
+            continue
+        data = file.stream.read(FILE_BYTES_MAX + 1)
+        try:
+            with transaction(context.engine, desk.program.id) as session:
+                sha256 = add_picture(session, desk.program.id, data, slot, now=context.clock.now(), actor=desk.actor)
+        except DomainError as refused:
+            return form, {slot: Problem("file", detail=refused.detail)}
+        form = form.with_picture(slot, sha256)
+    return form, {}
+
+
 def _publish(desk: Desk, form: LookForm, look: PassLook) -> Response:
     context, t = server(), reader()
     try:
@@ -101,6 +126,9 @@ def _publish(desk: Desk, form: LookForm, look: PassLook) -> Response:
                 actor=desk.actor,
             )
     except DomainError as error:
+        if error.code == "unknown_picture":
+            gone = {error.extra["field"].removeprefix("pass."): Problem("picture")}
+            return _form_page(desk, form, problems=gone, http_status=422)
         if error.code != "program_changed":
             raise
         return _overtaken(desk, form)
@@ -152,6 +180,7 @@ def _form_page(
     *,
     block: str | None = None,
     refused: bool = False,
+    problems: Mapping[str, Problem] | None = None,
     is_new: bool = False,
     notice: str = "",
     http_status: int = 200,
@@ -161,7 +190,9 @@ def _form_page(
     drafted = program if draft.file is None else replace(program, file=draft.file)
     today = server().clock.now()
     sample = read_sample(request.form, drafted) if request.method == "POST" else sample_for(program, t.language, today)
-    problems = _said(draft.problems, t)
+    draft_problems = _said(draft.problems, t)
+    refused = refused or bool(problems)
+    shown = draft_problems if problems is None else _said(problems, t)
     return panel_page(
         desk,
         "panel/program/look.html",
@@ -175,8 +206,8 @@ def _form_page(
         is_changed=draft.file is not None and draft.file != program.file,
         grounds=grounds_of(drafted.file.look, drafted, t),
         # While somebody types, only the preview says what is wrong.
-        problems=problems if refused else {},
-        draft_problems=list(dict.fromkeys(problems.values())),
+        problems=shown if refused else {},
+        draft_problems=list(dict.fromkeys(draft_problems.values())),
         refused=refused,
         is_new=is_new,
         notice=notice,
@@ -187,6 +218,7 @@ def _form_page(
         glyphs={name: VALUES["glyph"][name] for name in GLYPHS},
         motifs={name: VALUES["motif"][name] for name in MOTIFS},
         looks_max=LOOKS_MAX,
+        file_kilobytes_max=FILE_BYTES_MAX // 1000,
     )
 
 

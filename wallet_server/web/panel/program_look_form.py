@@ -37,7 +37,8 @@ MOTIFS: Final = get_args(Motif)
 KINDS: Final = get_args(StripKind)
 COLORS: Final = ("background", "foreground", "label", "accent")
 STRIP: Final = ("strip_kind", "strip_challenge", "glyph", "motif")
-SECTION_TEXTS: Final = (*COLORS, *STRIP, "organization")
+PICTURES: Final = ("logo", "icon")
+SECTION_TEXTS: Final = (*COLORS, *STRIP, *PICTURES, "organization")
 LOOK_TEXTS: Final = (*COLORS, *STRIP, "name", "reached", "at_least", "at_most")
 NAME_CHARACTERS_MAX: Final = 60
 TEXT_CHARACTERS_MAX: Final = 500
@@ -49,6 +50,7 @@ REFUSALS: Final = {
     "name": gettext_noop("Give the look a name of at most %(most)s characters."),
     "same_name": gettext_noop("Another look has this name."),
     "long": gettext_noop("At most %(most)s characters."),
+    "picture": gettext_noop("This picture is not there any more. Upload it again."),
     "stamps": gettext_noop("Choose the stamp card whose stamps are drawn."),
     "motif": gettext_noop("Choose a motif of the season."),
     "amount": gettext_noop("Enter a whole number, zero or more."),
@@ -95,6 +97,10 @@ class LookForm:
 
     def __getitem__(self, name: str) -> str:
         return self.texts.get(name, "")
+
+    def with_picture(self, slot: str, sha256: str) -> LookForm:
+        """With an uploaded picture as its logo or icon; without one if it is empty."""
+        return replace(self, texts={**self.texts, slot: sha256})
 
     def with_another(self) -> LookForm:
         """One more look, at the top: the first that holds is shown."""
@@ -145,6 +151,11 @@ class _Reader:
     def short(self, at: str, text: str, most: int) -> str | None:
         if len(text) > most:
             self.problems[at] = Problem("long", most)
+        return text or None
+
+    def picture(self, at: str, text: str) -> str | None:
+        if text and not re.fullmatch(r"[0-9a-f]{64}", text):
+            self.problems[at] = Problem("picture")
         return text or None
 
     def strip(self, prefix: str, texts: Texts, *, inherits: bool) -> dict[str, Any] | None:
@@ -221,6 +232,7 @@ def draft_of(form: LookForm, program: ProgramDefinition) -> Draft:
     """The section that the form means, or what is wrong with which field. The file is checked as a whole."""
     read = _Reader(program)
     document: dict[str, Any] = {name: read.color(name, form[name], needed=name != "accent") for name in COLORS}
+    document |= {name: read.picture(name, form[name]) for name in PICTURES}
     document["organization"] = read.short("organization", form["organization"], NAME_CHARACTERS_MAX)
     document |= _own_strip(read.strip("", form.texts, inherits=False), program.file.look)
     kept = {code: text for code, text in (program.file.look.description or {}).items() if code not in form.descriptions}
@@ -341,7 +353,7 @@ def form_of(program: ProgramDefinition) -> LookForm:
     return LookForm(
         version=program.version,
         texts={
-            **{name: getattr(look, name) or "" for name in (*COLORS, "organization")},
+            **{name: getattr(look, name) or "" for name in (*COLORS, *PICTURES, "organization")},
             **_strip_texts(look.own_strip),
         },
         descriptions={code: (look.description or {}).get(code, "") for code in program.languages},

@@ -11,15 +11,16 @@ from zoneinfo import ZoneInfo
 
 from flask import current_app
 
-from passes.artwork import google_hero_png, google_logo_png
+from passes.artwork import google_hero_png
 from passes.content import PassContentError
 from wallet_server.faces.apple import Face
 from wallet_server.faces.google import GoogleFace
 from wallet_server.issuance.content import CardState, card_strip, look_of_card
-from wallet_server.issuance.looks import brand_of, everyones_look, strip_art
+from wallet_server.issuance.looks import strip_art
 from wallet_server.issuance.press import Kept, PassPress
 from wallet_server.issuance.specimen import POINTS_MAX, Sample, apple_face, google_face, specimen
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.pictures import stored_pictures
 from wallet_server.web.context import server
 from wallet_server.web.looks import google_ink
 
@@ -95,7 +96,7 @@ def preview_of(program: ProgramDefinition, sample: Sample) -> Preview:
     google = google_face(program, at_google, public_url=public_url)
     return Preview(
         apple=apple,
-        apple_pictures={name: _address(getattr(images, name).x2.data) for name in ("logo", "strip")},
+        apple_pictures={name: _address(getattr(images, name).x2.data) for name in ("logo", "icon", "strip")},
         google=google,
         google_pictures=_google_pictures(program, at_google),
         google_ink=google_ink(google.background),
@@ -105,11 +106,10 @@ def preview_of(program: ProgramDefinition, sample: Sample) -> Preview:
 
 
 def _google_pictures(program: ProgramDefinition, state: CardState) -> dict[str, str]:
-    brand = brand_of(program, everyones_look(program, state.today), program.default_language)
     kept: Kept[bytes] = _kept("draft_art", lambda: Kept(ART_BYTES_KEPT, len))
     strip = strip_art(program, card_strip(program, state))
     return {
-        "logo": _address(kept.get(brand, lambda: google_logo_png(brand))),
+        "logo": _address(_press().google_logo(program)),
         "hero": _address(kept.get(strip.digest, lambda: google_hero_png(strip))),
     }
 
@@ -117,7 +117,10 @@ def _google_pictures(program: ProgramDefinition, state: CardState) -> dict[str, 
 def _press() -> PassPress:
     """A press for drafts alone: dozens of colours that somebody only tries must not push real pictures out."""
     context = server()
-    return _kept("draft_press", lambda: PassPress(context.wallets.signer, allow_http=True))
+    return _kept(
+        "draft_press",
+        lambda: PassPress(context.wallets.signer, allow_http=True, picture_of=stored_pictures(context.engine)),
+    )
 
 
 def _kept(name: str, make: Callable[[], Value]) -> Value:

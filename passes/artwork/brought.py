@@ -1,0 +1,118 @@
+"""Logos and icons that people bring: any PNG or JPEG in, drawn anew; what they hid in the file stays outside.
+
+A picture is measured before it is decoded, so that a small file which unpacks to gigabytes is only a wrong size.
+What is kept is one master for the largest screen; the smaller ones are made of it.
+
+Sizes: Apple's logo up to 160 x 50 points, its icon 38 x 38 (developer.apple.com/documentation/walletpasses);
+Google's logo 660 x 660 pixels under a circular mask (developers.google.com/wallet/retail/loyalty-cards/resources).
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Final, Literal
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from passes.artwork.brand import GOOGLE_LOGO_PIXELS, ICON_POINTS, LOGO_POINTS
+from passes.artwork.paint import png
+from passes.colors import rgb
+from passes.content import PassContentError, Picture, Scaled
+
+Slot = Literal["logo", "icon"]
+
+FILE_BYTES_MAX: Final = 900_000
+SIDE_PIXELS_MAX: Final = 5_000
+PIXELS_MAX: Final = 12_000_000
+ICON_PIXELS_MIN: Final = 3 * ICON_POINTS[0]
+LOGO_HEIGHT_MIN: Final = 50
+_LARGEST: Final = 3
+_MASTER: Final = {"logo": (_LARGEST * LOGO_POINTS[0], _LARGEST * LOGO_POINTS[1]), "icon": GOOGLE_LOGO_PIXELS}
+_MASK_INSET: Final = 0.7
+"""Side of the largest square in Google's circle, as a share of the logo's."""
+
+
+def brought_master(data: bytes, slot: Slot) -> bytes:
+    """Return the PNG to keep. Raises `PassContentError` with a sentence for whoever brought the file."""
+    image = _opened(data, slot)
+    box = _MASTER[slot]
+    if slot == "icon":
+        side = min(image.size)
+        if side < ICON_PIXELS_MIN:
+            raise _refused(slot, f"it is {side} pixels wide or high; at least {ICON_PIXELS_MIN} are needed")
+        return png(ImageOps.fit(image, (min(side, box[0]),) * 2, Image.Resampling.LANCZOS))
+    drawn = image.getchannel("A").getbbox()  # empty margins would make it small on the card
+    if drawn is None:
+        raise _refused(slot, "nothing is on it: every pixel is transparent")
+    image = image.crop(drawn)
+    if image.height < LOGO_HEIGHT_MIN and image.width < box[0] // _LARGEST:
+        raise _refused(slot, f"it is {image.height} pixels high; at least {LOGO_HEIGHT_MIN} are needed")
+    image.thumbnail(box, Image.Resampling.LANCZOS)
+    return png(image)
+
+
+def brought_logo(master: bytes) -> Scaled:
+    """Return a kept logo at the three scales, as large as its place allows."""
+    image = _kept(master)
+    share = min(LOGO_POINTS[0] / image.width, LOGO_POINTS[1] / image.height)
+    width, height = max(1, int(image.width * share)), max(1, int(image.height * share))
+    return Scaled(*(_resized(image, (width * scale, height * scale)) for scale in (1, 2, 3)))
+
+
+def brought_icon(master: bytes, background: str) -> Scaled:
+    """Return a kept icon at the three scales, on the card's colour (``#RRGGBB``) where it is transparent."""
+    image = _on(_kept(master), background)
+    return Scaled(*(_resized(image, (side * scale, side * scale)) for side in ICON_POINTS[:1] for scale in (1, 2, 3)))
+
+
+def brought_google_logo(master: bytes, background: str) -> bytes:
+    """Return Google's square logo. A circle is cut out of it: a transparent icon is put inside, another fills it."""
+    kept = _kept(master)
+    image = _on(kept, background)
+    if kept.getchannel("A").getextrema() == (255, 255):
+        return png(image.resize(GOOGLE_LOGO_PIXELS, Image.Resampling.LANCZOS))
+    square = Image.new("RGB", GOOGLE_LOGO_PIXELS, rgb(background))
+    side = round(GOOGLE_LOGO_PIXELS[0] * _MASK_INSET)
+    inset = (GOOGLE_LOGO_PIXELS[0] - side) // 2
+    square.paste(image.resize((side, side), Image.Resampling.LANCZOS), (inset, inset))
+    return png(square)
+
+
+def _opened(data: bytes, slot: Slot) -> Image.Image:
+    if len(data) > FILE_BYTES_MAX:
+        raise _refused(slot, f"the file has more than {FILE_BYTES_MAX // 1000} kB")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            found = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+            # Only the header has been read until here.
+            if max(found.size) > SIDE_PIXELS_MAX or found.width * found.height > PIXELS_MAX:
+                raise _refused(slot, f"{found.width} x {found.height} pixels are too many")
+            if getattr(found, "n_frames", 1) != 1:
+                raise _refused(slot, "it moves; a card shows one picture")
+            found.load()
+    except PassContentError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise _refused(slot, "its pixels are too many") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise _refused(slot, "it is no PNG or JPEG picture, or it is damaged") from error
+    return ImageOps.exif_transpose(found).convert("RGBA")
+
+
+def _kept(master: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(master), formats=("PNG",)).convert("RGBA")
+
+
+def _on(image: Image.Image, background: str) -> Image.Image:
+    ground = Image.new("RGBA", image.size, (*rgb(background), 255))
+    return Image.alpha_composite(ground, image).convert("RGB")
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Picture:
+    return Picture.of(png(image.resize(size, Image.Resampling.LANCZOS)))
+
+
+def _refused(slot: Slot, why: str) -> PassContentError:
+    return PassContentError(slot, why)
