@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
 import random
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -33,8 +31,8 @@ import sqlalchemy as sa
 from passes.apple.push import TOKENS_MAX, ApnsSender
 from passes.apple.push_outcome import PushVerdict
 from tests.benchmarks.market import new_postgres, open_market
+from tests.benchmarks.nghttp2 import tool, tool_environment
 from tests.postgres import postgres_server
-from tests.tools import MissingToolError, find_tool
 from tests.unit.passes.apns_faults import OK, FaultyApns
 from wallet_server.context import ServerContext, make_context
 from wallet_server.db import ALL_PROGRAMS, insert_rows, new_id, reading, transaction
@@ -55,7 +53,6 @@ START_SECONDS_MAX = 20
 FAULT_EVERY = 97
 """A prime, so that faults meet rows and streams at ever different places."""
 ROUNDS_MAX = 200
-PACKAGES = ("nghttp2-server", "nghttp2-client", "libnghttp2-14", "libev4", "libc-ares2", "libjemalloc2", "libxml2")
 SECRET = "0123456789abcdefghijklmnopqrstuvwxyz-bench"
 
 
@@ -119,8 +116,8 @@ def h2load(data: Path, port: int, count: int) -> float:
     )
     body = data / "body"
     body.write_text("{}")
-    command = [_tool("h2load"), f"-n{count}", "-c1", "-t1", f"-m{STREAMS}", f"-i{addresses}", f"-d{body}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600, env=_environment())
+    command = [tool("h2load"), f"-n{count}", "-c1", "-t1", f"-m{STREAMS}", f"-i{addresses}", f"-d{body}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600, env=tool_environment())
     assert f"{count} succeeded" in done.stdout, done.stdout
     match = re.search(r"finished in .*?, ([\d.]+) req/s", done.stdout)
     assert match is not None, done.stdout
@@ -335,13 +332,13 @@ def nghttpd(data: Path, tokens: int) -> Iterator[int]:
         port = probe.getsockname()[1]
     process = subprocess.Popen(
         [
-            *(_tool("nghttpd"), "--address=127.0.0.1", f"--max-concurrent-streams={STREAMS}"),
+            *(tool("nghttpd"), "--address=127.0.0.1", f"--max-concurrent-streams={STREAMS}"),
             *(f"--htdocs={data / 'htdocs'}", str(port)),
             *(str(data / "apple" / "server-key.pem"), str(data / "apple" / "server.pem")),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=_environment(),
+        env=tool_environment(),
     )
     try:
         _wait_for(port)
@@ -392,36 +389,3 @@ def _wait_for(port: int) -> None:
             return
         threading.Event().wait(0.05)
     raise AssertionError("nghttpd did not start")
-
-
-# -- tools --------------------------------------------------------------------------------------------
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wallet-server" / "bench"
-
-
-def _environment() -> dict[str, str]:
-    libraries = [str(path) for path in (_cache() / "usr" / "lib").glob("*-linux-gnu*")]
-    return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)} if libraries else dict(os.environ)
-
-
-def _tool(name: str) -> str:
-    """A program of this machine, or Debian's, unpacked into a folder of the cache; root is not needed."""
-    if found := find_tool(name):
-        return found
-    cache = _cache()
-    for folder in ("bin", "sbin"):
-        if (cache / "usr" / folder / name).is_file():
-            return str(cache / "usr" / folder / name)
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise MissingToolError(f"{name} is not installed, and this is no Debian to fetch it from")
-    cache.mkdir(parents=True, exist_ok=True)
-    for package in PACKAGES:
-        subprocess.run(["apt-get", "download", package], cwd=cache, check=False, timeout=300, capture_output=True)
-    for archive in cache.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", str(archive), str(cache)], check=True, timeout=60)
-        archive.unlink()
-    if not any((cache / "usr" / folder / name).is_file() for folder in ("bin", "sbin")):
-        raise MissingToolError(f"{name} could not be fetched: install nghttp2-server and nghttp2-client")
-    return _tool(name)

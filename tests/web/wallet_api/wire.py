@@ -33,6 +33,8 @@ class Line:
     """The way to a server on this machine."""
 
     port: int
+    process_id: int = 0
+    """The first of the server's processes."""
 
     def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Heard:
         """Send one request as it stands (``target`` is not encoded) on a connection of its own."""
@@ -82,7 +84,7 @@ def web_server(settings: Settings, log: Path, *, processes: int = 2) -> Iterator
             stderr=output,
             stdin=subprocess.DEVNULL,
         )
-    line = Line(port)
+    line = Line(port, server.pid)
     try:
         deadline = time.monotonic() + START_SECONDS_MAX
         while not _is_up(line):
