@@ -15,6 +15,7 @@ from sqlmodel import Session, col
 
 from wallet_server.campaigns.models import CampaignRecipient
 from wallet_server.issuance.delivery import LAG_BOUNDS_S, STALE_AFTER, Lags, PassState
+from wallet_server.issuance.delivery_queries import number_of, numbered
 from wallet_server.issuance.models import IssuedPass
 
 
@@ -58,8 +59,9 @@ def delivery(session: Session, program_id: UUID, campaign_id: UUID, now: datetim
     """What became of the campaign's messages so far; members who never added the card are left out."""
     cards: dict[str, dict[PassState, int]] = {}
     state = _message_state(now).label("state")
+    is_apple = sa.case((col(IssuedPass.wallet) == "apple", 1), else_=0).label("is_apple")
     rows = session.execute(
-        sa.select(col(IssuedPass.wallet), state, sa.func.count())
+        sa.select(is_apple, state, sa.func.count())
         .select_from(CampaignRecipient)
         .join(
             IssuedPass,
@@ -73,24 +75,24 @@ def delivery(session: Session, program_id: UUID, campaign_id: UUID, now: datetim
             col(CampaignRecipient.state) == "shown",
             sa.or_(col(IssuedPass.live), col(IssuedPass.removed_at) >= col(CampaignRecipient.decided_at)),
         )
-        .group_by(col(IssuedPass.wallet), state)
+        .group_by(is_apple, state)
     )
-    for wallet, name, number in rows:
-        cards.setdefault(wallet, {})[PassState(name)] = number
+    for apple, state_number, number in rows:
+        cards.setdefault("apple" if apple else "google", {})[numbered(state_number)] = number
     return CampaignDelivery(cards, _lags(session, campaign_id))
 
 
-def _message_state(now: datetime) -> sa.ColumnElement[str]:
+def _message_state(now: datetime) -> sa.ColumnElement[int]:
     issued, decided_at = IssuedPass, col(CampaignRecipient.decided_at)
     is_apple = col(issued.wallet) == "apple"
     shown_at = sa.case((is_apple, col(issued.fetched_at)), else_=col(issued.pushed_at))
     return sa.case(
-        (shown_at >= decided_at, PassState.CURRENT.value),
-        (col(issued.removed_at).is_not(None), PassState.REMOVED.value),
-        (col(issued.push_error).is_not(None), PassState.FAILED.value),
-        (col(issued.unfetched_since) < now - STALE_AFTER, PassState.STALE.value),
-        (sa.and_(is_apple, col(issued.pushed_at) >= decided_at), PassState.ACCEPTED.value),
-        else_=PassState.QUEUED.value,
+        (shown_at >= decided_at, number_of(PassState.CURRENT)),
+        (col(issued.removed_at).is_not(None), number_of(PassState.REMOVED)),
+        (col(issued.push_error).is_not(None), number_of(PassState.FAILED)),
+        (col(issued.unfetched_since) < now - STALE_AFTER, number_of(PassState.STALE)),
+        (sa.and_(is_apple, col(issued.pushed_at) >= decided_at), number_of(PassState.ACCEPTED)),
+        else_=number_of(PassState.QUEUED),
     )
 
 

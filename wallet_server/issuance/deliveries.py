@@ -114,22 +114,25 @@ def record_pushed(session: Session, versions: Mapping[UUID, int], now: datetime)
         by_version.setdefault(version, []).append(pass_id)
     counts = Counts.none()
     for version, pass_ids in sorted(by_version.items()):
-        for row in session.execute(_taken(pass_ids, version, now), execution_options={"synchronize_session": False}):
-            if row.wallet == "google" or row.fetched_version >= version:
-                # At Google this ends the update; an iPhone may fetch before the push service's answer is written.
-                changed_at = row.delivered_change_at
-            else:
-                changed_at = row.behind_since if row.unfetched_since == now else None
+        taken = session.execute(_taken(pass_ids, version, now), execution_options={"synchronize_session": False})
+        for program_id, wallet, changed_at in taken:
             if changed_at is not None:
-                counts.add(row.program_id, row.wallet, "accepted", changed_at=changed_at, now=now)
+                counts.add(program_id, wallet, "accepted", changed_at=changed_at, now=now)
     add_counts(session, counts)
 
 
 def _taken(pass_ids: Sequence[UUID], version: int, now: datetime) -> Any:
+    """The statement; it returns program, wallet, and the first change of the update if it counts as accepted now."""
     table = IssuedPass
     at_google = col(table.wallet) == "google"
     asked = sa.and_(~at_google, col(table.fetched_version) < version, col(table.unfetched_since).is_(None))
     still_behind = sa.case((col(table.version) > version, col(table.changed_at)), else_=_NO_TIME)
+    counted = sa.case(
+        # At Google this ends the update; an iPhone may fetch before the push service's answer is written.
+        (sa.or_(at_google, col(table.fetched_version) >= version), col(table.delivered_change_at)),
+        (col(table.unfetched_since) == now, col(table.behind_since)),
+        else_=_NO_TIME,
+    )
     return (
         sa.update(IssuedPass)
         .where(col(table.id).in_(pass_ids), col(table.pushed_version) < version)
@@ -141,14 +144,8 @@ def _taken(pass_ids: Sequence[UUID], version: int, now: datetime) -> Any:
             delivered_change_at=sa.case((at_google, col(table.behind_since)), else_=col(table.delivered_change_at)),
             behind_since=sa.case((at_google, still_behind), else_=col(table.behind_since)),
         )
-        .returning(
-            col(table.program_id),
-            col(table.wallet),
-            col(table.fetched_version),
-            col(table.behind_since),
-            col(table.unfetched_since),
-            col(table.delivered_change_at),
-        )
+        # What is returned is of the rows as they are afterwards.
+        .returning(col(table.program_id), col(table.wallet), counted.label("counted"))
     )
 
 
@@ -204,14 +201,16 @@ def uncounted_fetches(session: Session, now: datetime) -> Fetches:
         sa.select(
             col(IssuedPass.program_id),
             col(IssuedPass.member_id),
+            col(IssuedPass.wallet),
             col(IssuedPass.fetched_at),
             col(IssuedPass.delivered_change_at),
-        ).where(
-            col(IssuedPass.fetched_at) > since, col(IssuedPass.fetched_at) <= until, col(IssuedPass.wallet) == "apple"
-        ),
+        ).where(col(IssuedPass.fetched_at) > since, col(IssuedPass.fetched_at) <= until),
         execution_options={"yield_per": FETCHES_READ_AT_ONCE},
     )
     for row in rows:
+        # Not asked of the database: SQLite would go by the index of wallets, through all passes of this one.
+        if row.wallet != "apple":
+            continue
         fetched.append(Fetch(row.program_id, row.member_id, row.fetched_at))
         if row.delivered_change_at is not None:
             counts.add(row.program_id, "apple", "fetched", changed_at=row.delivered_change_at, now=row.fetched_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 
 import pytest
@@ -13,12 +14,15 @@ from tests.services.issuance.test_deliveries import at, count, fetch, push
 from tests.services.issuance.test_passes import change, register, unregister
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance import invariants
-from wallet_server.issuance.deliveries import Counts, add_counts, record_refused
+from wallet_server.issuance.deliveries import Counts, add_counts, record_refused, uncounted_fetches
 from wallet_server.issuance.delivery import Asked, PassState, state_of, watched_hours
 from wallet_server.issuance.delivery_queries import (
+    counted,
+    numbered,
     passes_in_state,
     phones,
     recent_and_usual,
+    refusals,
     state_sql,
     stock,
     stories,
@@ -54,8 +58,8 @@ def crowd(shop):
 def test_the_database_tells_states_as_we_do(shop, crowd):
     with reading(shop.engine, ALL_PROGRAMS) as session:
         rows = session.execute(sa.select(IssuedPass, state_sql(LATER)).order_by(col(IssuedPass.id))).all()
-        assert [state for _, state in rows] == [state_of(issued, LATER) for issued, _ in rows]
-    found = {issued.member_id: state for issued, state in rows if issued.wallet == "apple"}
+        assert [numbered(state) for _, state in rows] == [state_of(issued, LATER) for issued, _ in rows]
+    found = {issued.member_id: numbered(state) for issued, state in rows if issued.wallet == "apple"}
     assert {name: found[member_id] for name, member_id in crowd.items()} == {name: name for name in crowd}
 
 
@@ -66,6 +70,10 @@ def test_the_stock_counts_each_pass_once_and_says_what_refuses(shop, crowd):
     assert found.passes["apple"] == dict.fromkeys(PassState, 1)
     assert found.passes["google"] == {PassState.NEW: len(PassState)}
     [refusal] = found.refusals
+    look(shop, LATER)
+    with reading(shop.engine, shop.program.id) as session:
+        kept = counted(session, shop.program, LATER + timedelta(seconds=50))
+    assert (kept.stock.passes, kept.stock.refusals, kept.at) == (found.passes, found.refusals, LATER)
     assert (refusal.wallet, refusal.reason, refusal.passes) == ("apple", "403 BadCertificate", 1)
 
 
@@ -192,3 +200,39 @@ def test_what_was_never_asked_or_changed_breaks_an_invariant(shop, crowd):
     with reading(shop.engine, ALL_PROGRAMS) as session:
         [found] = invariants.waits_have_their_reason(session)
     assert str(shop.issued(crowd["current"]).id) in str(found)
+
+
+def plan_of(session, ask) -> str:
+    """How the database would answer the last question that ``ask`` puts to it, told not to read whole tables."""
+    connection = session.connection()
+    is_sqlite = connection.dialect.name == "sqlite"
+    if not is_sqlite:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    asked: list[tuple[str, object]] = []
+
+    def keep(_connection, _cursor, statement, parameters, _context, _many) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(connection, "before_cursor_execute", keep)
+    ask()
+    sa.event.remove(connection, "before_cursor_execute", keep)
+    statement, parameters = asked[-1]
+    explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
+    return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters))
+
+
+def test_the_database_goes_by_the_small_indexes(shop, crowd):
+    count(shop, NOW)
+    with reading(shop.engine, ALL_PROGRAMS) as session:
+        assert "ix_issued_pass_fetched_at" in plan_of(session, lambda: uncounted_fetches(session, LATER))
+    with reading(shop.engine, shop.program.id) as session:
+        assert "ix_issued_pass_refused" in plan_of(session, lambda: refusals(session))
+        if shop.engine.dialect.name == "postgresql":
+            return  # which goes by the number of rows, and takes any index for so few
+        for state, index in (
+            (PassState.STALE, "ix_issued_pass_unfetched"),
+            (PassState.ACCEPTED, "ix_issued_pass_unfetched"),
+            (PassState.FAILED, "ix_issued_pass_refused"),
+        ):
+            asked = functools.partial(passes_in_state, session, shop.program, state, "apple", LATER)
+            assert index in plan_of(session, asked), state

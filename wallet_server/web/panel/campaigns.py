@@ -58,6 +58,11 @@ DELIVERED_STATES: Final = {
 REASONS: Final = {
     "no_consent": gettext_noop("did not agree to messages"),
     "no_pass": gettext_noop("have the card on no phone"),
+    "expired": gettext_noop("had to wait for too long"),
+    "quiet_hours": gettext_noop("quiet hours to the end of the campaign"),
+    "day_limit": gettext_noop("had enough promotions for a day"),
+    "week_limit": gettext_noop("had enough promotions for a week"),
+    "just_told": gettext_noop("were told something else"),
 }
 """Why a member was not shown a message, after “12 members …”."""
 
@@ -160,7 +165,7 @@ def _campaign_page(desk: Desk, campaign_id: UUID, *, error: str = "", http_statu
         found = find_campaign(session, desk.program, campaign_id)
         segment = find_segment(session, desk.program, segment_id=found.segment_id)
         done = progress(session, campaign_id)
-        delivered = delivery(session, desk.program.id, campaign_id, now) if found.launched_at else None
+        delivered = delivery(session, desk.program.id, campaign_id, now) if done.finished else None
         # A launched campaign keeps the condition of its launch; a draft takes the segment's of today.
         condition = Condition.model_validate(found.condition) if found.launched_at else condition_of(segment)
         reach = preview(session, desk.program, condition, now) if found.launched_at is None else None

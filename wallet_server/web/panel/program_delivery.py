@@ -18,9 +18,9 @@ from wallet_server.issuance.delivery_queries import (
     Day,
     Stock,
     Updates,
+    counted,
     passes_in_state,
     phones,
-    stock,
     together,
     updates_by_day,
 )
@@ -68,13 +68,15 @@ def program_delivery(desk: Desk) -> Response:
     wallet = "google" if request.args.get("wallet") == "google" else "apple"
     with reading(context.engine, desk.program.id) as session:
         days = updates_by_day(session, desk.program, now)
-        found = stock(session, now).get(desk.program.id, Stock({}, ()))
+        cards = counted(session, desk.program, now)
         registered = phones(session, desk.program)
+    found = cards.stock
     return panel_page(
         desk,
         "panel/program/delivery.html",
         block="days",
         stock=found,
+        counted_at=cards.at,
         states=[state for state in STATES if found.of("apple", state) or found.of("google", state)],
         words=STATES,
         meanings=MEANINGS,
