@@ -268,6 +268,8 @@ def _bare(ours: Path, bare: Path) -> float:
     with contextlib.closing(sqlite3.connect(ours)) as source:
         source.row_factory = sqlite3.Row
         of_posting = dict(source.execute("SELECT id, purchase_id FROM posting").fetchall())
+        # The copy has what the shop had sold before.
+        there = {row[0] for row in source.execute("SELECT id FROM purchase WHERE receipt_id LIKE 'opening-%'")}
         work: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
         members: dict[str, str] = {}
         for table, query in _OF_PURCHASE.items():
@@ -276,6 +278,8 @@ def _bare(ours: Path, bare: Path) -> float:
                 owner = (
                     row[_KEY.get(table, "purchase_id")] if "posting_id" not in names else of_posting[row["posting_id"]]
                 )
+                if owner in there:
+                    continue
                 marks = ", ".join("?" * len(names))
                 quoted = ", ".join(f'"{name}"' for name in names)
                 statement = f"INSERT INTO {table} ({quoted}) VALUES ({marks})"

@@ -97,7 +97,7 @@ def open_market(engine: Engine, *, members: int = MEMBERS) -> Market:
     commands = list(islice(receipts(cards, "opening", 0), OPENING_RECEIPTS))
     with transaction(engine, program.id) as session:
         record_purchases(session, program, commands, now=now, source="till", recorded_by="bench", on_error="return")
-    # A shop of yesterday: with empty tables PostgreSQL plans as for a handful of rows, and connections keep their plans.
+    # With empty tables PostgreSQL plans as for a handful of rows, and connections keep what they have planned.
     refresh_planner_statistics(engine)
     engine.dispose()
     return Market(engine, program, cards, secret)
