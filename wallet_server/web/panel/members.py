@@ -23,6 +23,7 @@ from wallet_server.members.coefficients import coefficients_of_members
 from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members, member_by_id, search
 from wallet_server.members.tags import tags_of_member
+from wallet_server.notifications.queries import messages_of_member
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.tiers import TierLevel
 from wallet_server.tiers.queries import tiers
@@ -32,6 +33,7 @@ from wallet_server.web.memberships import read_membership
 from wallet_server.web.panel.blueprint import blueprint
 from wallet_server.web.panel.delivery_words import story_words
 from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.member_messages import message_views
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.qr import qr_svg
 from wallet_server.web.rendering import reader, see_other
@@ -39,6 +41,7 @@ from wallet_server.web.rendering import reader, see_other
 MEMBERS_PER_PAGE: Final = 50
 ENTRIES_PER_PAGE: Final = 25
 LOTS_SHOWN: Final = 30
+MESSAGES_SHOWN: Final = 10
 SEARCH_LENGTH_MAX: Final = 120
 WALLETS: Final = ("apple", "google")
 
@@ -145,6 +148,7 @@ def member_page(
         rows = entries(session, member_id, before_sequence=before, limit=ENTRIES_PER_PAGE + 1)
         passes = read_passes(session, member_id)
         told = stories(session, member_id, now)
+        messages = messages_of_member(session, member_id, limit=MESSAGES_SHOWN)
         lots = lots_of_member(session, member_id, limit=LOTS_SHOWN + 1)
         holds = open_holds(session, member_id, now)
         asked = adjustments(session, desk.program, state="waiting", member_id=member_id)
@@ -177,6 +181,7 @@ def member_page(
         coefficients=[one for one in coefficients if one.ends_at is None or one.ends_at > now],
         passes=passes,
         stories=told,
+        messages=message_views(messages, reader(), desk.program.time_zone),
         **story_words(reader()),
         page_url=page_url,
         links=wallet_links(person),
