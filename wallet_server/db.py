@@ -82,6 +82,16 @@ class ProgramOwned(SQLModel):
     program_id: UUID = Field(foreign_key="program.id", nullable=False)
 
 
+class ProgramOwnedThrough(ProgramOwned):
+    """As :class:`ProgramOwned`, where a composite key to a row of the program says already that there is one.
+
+    For tables that each purchase writes: one more key to the same single row is a tenth of what PostgreSQL spends
+    on writing, and all tills at once mark that row as used.
+    """
+
+    program_id: UUID = Field(nullable=False)
+
+
 _PROGRAM_ID = sa.column("program_id", sa.Uuid())
 
 

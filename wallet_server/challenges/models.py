@@ -6,11 +6,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import ProgramOwnedThrough, UTCDateTime, new_id
 from wallet_server.members.models import member_key
 
 
-class ChallengeContribution(ProgramOwned, table=True):
+class ChallengeContribution(ProgramOwnedThrough, table=True):
     """What one purchase added to one challenge; progress is the sum of these."""
 
     __tablename__ = "challenge_contribution"
@@ -29,7 +29,7 @@ class ChallengeContribution(ProgramOwned, table=True):
     amount: int = Field(sa_type=sa.BigInteger)
 
 
-class ChallengeProgress(ProgramOwned, table=True):
+class ChallengeProgress(ProgramOwnedThrough, table=True):
     """Where a member stands in one window of a challenge."""
 
     __tablename__ = "challenge_progress"

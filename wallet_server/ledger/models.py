@@ -6,11 +6,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import ProgramOwned, ProgramOwnedThrough, UTCDateTime, new_id
 from wallet_server.members.models import member_key
 
 
-class MemberBalance(ProgramOwned, table=True):
+class MemberBalance(ProgramOwnedThrough, table=True):
     """A member's accounts, as sums of the entries (invariant L1); the row to lock before points move."""
 
     __tablename__ = "member_balance"
@@ -31,7 +31,7 @@ class MemberBalance(ProgramOwned, table=True):
     sequence: int = Field(default=0, description="Of the member's newest entry; without gaps (invariant L18).")
 
 
-class Posting(ProgramOwned, table=True):
+class Posting(ProgramOwnedThrough, table=True):
     """One event that moved points; its entries sum to zero (invariant L3)."""
 
     __tablename__ = "posting"
@@ -62,7 +62,7 @@ class Posting(ProgramOwned, table=True):
     )
 
 
-class Entry(ProgramOwned, table=True):
+class Entry(ProgramOwnedThrough, table=True):
     """One immutable line of a posting."""
 
     __tablename__ = "entry"
@@ -90,7 +90,7 @@ class Entry(ProgramOwned, table=True):
     balance_after: int | None = Field(default=None, sa_type=sa.BigInteger, description="Of the member's account.")
 
 
-class Lot(ProgramOwned, table=True):
+class Lot(ProgramOwnedThrough, table=True):
     """An earning with its own expiry; points are taken from the lot that expires first."""
 
     __tablename__ = "lot"

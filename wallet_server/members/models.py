@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import JSONColumn, ProgramOwned, ProgramOwnedThrough, UTCDateTime, new_id
 
 
 def member_key() -> sa.ForeignKeyConstraint:
@@ -83,7 +83,7 @@ class Consent(ProgramOwned, table=True):
     at: datetime = Field(sa_type=UTCDateTime)
 
 
-class MemberStatistics(ProgramOwned, table=True):
+class MemberStatistics(ProgramOwnedThrough, table=True):
     """What segments, tiers and reports ask of a member, kept up to date in each purchase's transaction."""
 
     __tablename__ = "member_statistics"

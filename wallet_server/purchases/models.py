@@ -7,11 +7,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import JSONColumn, PackedJSON, ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import JSONColumn, PackedJSON, ProgramOwned, ProgramOwnedThrough, UTCDateTime, new_id
 from wallet_server.members.models import member_key
 
 
-class Purchase(ProgramOwned, table=True):
+class Purchase(ProgramOwnedThrough, table=True):
     """Our record of a receipt; unique per outlet and receipt number (invariant L8)."""
 
     __tablename__ = "purchase"
@@ -65,7 +65,7 @@ class Purchase(ProgramOwned, table=True):
     refunded_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="When nothing was left.")
 
 
-class PurchaseLine(ProgramOwned, table=True):
+class PurchaseLine(ProgramOwnedThrough, table=True):
     """One line of a receipt with what it earned and what points paid of it."""
 
     __tablename__ = "purchase_line"
@@ -96,7 +96,7 @@ class PurchaseLine(ProgramOwned, table=True):
     )
 
 
-class PurchaseTrace(ProgramOwned, table=True):
+class PurchaseTrace(ProgramOwnedThrough, table=True):
     """Why: the decision trace of a purchase, versioned JSON."""
 
     __tablename__ = "purchase_trace"

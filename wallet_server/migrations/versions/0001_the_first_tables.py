@@ -600,9 +600,6 @@ def upgrade() -> None:
             ["member.program_id", "member.id"],
             name=op.f("fk_challenge_contribution_program_id_member_id_member"),
         ),
-        sa.ForeignKeyConstraint(
-            ["program_id"], ["program.id"], name=op.f("fk_challenge_contribution_program_id_program")
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_challenge_contribution")),
         sa.UniqueConstraint(
             "member_id", "challenge", "source_id", name=op.f("uq_challenge_contribution_member_id_challenge_source_id")
@@ -626,7 +623,6 @@ def upgrade() -> None:
             ["member.program_id", "member.id"],
             name=op.f("fk_challenge_progress_program_id_member_id_member"),
         ),
-        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_challenge_progress_program_id_program")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_challenge_progress")),
         sa.UniqueConstraint(
             "member_id", "challenge", "window", name=op.f("uq_challenge_progress_member_id_challenge_window")
@@ -726,7 +722,6 @@ def upgrade() -> None:
             ["outlet.program_id", "outlet.id"],
             name=op.f("fk_lot_program_id_outlet_id_outlet"),
         ),
-        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_lot_program_id_program")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lot")),
         sa.UniqueConstraint("program_id", "id", name=op.f("uq_lot_program_id_id")),
     )
@@ -803,7 +798,6 @@ def upgrade() -> None:
             ["member.program_id", "member.id"],
             name=op.f("fk_member_balance_program_id_member_id_member"),
         ),
-        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_member_balance_program_id_program")),
         sa.PrimaryKeyConstraint("member_id", name=op.f("pk_member_balance")),
     )
     op.create_table(
@@ -828,7 +822,6 @@ def upgrade() -> None:
             ["member.program_id", "member.id"],
             name=op.f("fk_member_statistics_program_id_member_id_member"),
         ),
-        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_member_statistics_program_id_program")),
         sa.PrimaryKeyConstraint("member_id", name=op.f("pk_member_statistics")),
     )
     with op.batch_alter_table("member_statistics", schema=None) as batch_op:
@@ -951,7 +944,6 @@ def upgrade() -> None:
             ["outlet.program_id", "outlet.id"],
             name=op.f("fk_posting_program_id_outlet_id_outlet"),
         ),
-        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_posting_program_id_program")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_posting")),
         sa.UniqueConstraint("program_id", "id", name=op.f("uq_posting_program_id_id")),
     )
@@ -1109,7 +1101,6 @@ def upgrade() -> None:
             ["posting.program_id", "posting.id"],
             name=op.f("fk_entry_program_id_posting_id_posting"),
         ),
-        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_entry_program_id_program")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_entry")),
         sa.UniqueConstraint("member_id", "sequence", name=op.f("uq_entry_member_id_sequence")),
     )
@@ -1241,7 +1232,6 @@ def upgrade() -> None:
             ["outlet.program_id", "outlet.id"],
             name=op.f("fk_purchase_program_id_outlet_id_outlet"),
         ),
-        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_purchase_program_id_program")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_purchase")),
         sa.UniqueConstraint("outlet_id", "receipt_id", name=op.f("uq_purchase_outlet_id_receipt_id")),
         sa.UniqueConstraint("program_id", "id", name=op.f("uq_purchase_program_id_id")),
@@ -1310,7 +1300,6 @@ def upgrade() -> None:
             ["purchase.program_id", "purchase.id"],
             name=op.f("fk_purchase_line_program_id_purchase_id_purchase"),
         ),
-        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_purchase_line_program_id_program")),
         sa.PrimaryKeyConstraint("purchase_id", "line", name=op.f("pk_purchase_line")),
     )
     op.create_table(
@@ -1323,7 +1312,6 @@ def upgrade() -> None:
             ["purchase.program_id", "purchase.id"],
             name=op.f("fk_purchase_trace_program_id_purchase_id_purchase"),
         ),
-        sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_purchase_trace_program_id_program")),
         sa.PrimaryKeyConstraint("purchase_id", name=op.f("pk_purchase_trace")),
     )
     op.create_table(
