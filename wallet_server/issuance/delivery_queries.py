@@ -252,14 +252,6 @@ class PassLine:
     member: Member
 
 
-_SMALL: Final = {
-    PassState.STALE: (col(IssuedPass.unfetched_since).is_not(None), "ix_issued_pass_unfetched"),
-    PassState.ACCEPTED: (col(IssuedPass.unfetched_since).is_not(None), "ix_issued_pass_unfetched"),
-    PassState.FAILED: (col(IssuedPass.push_error).is_not(None), "ix_issued_pass_refused"),
-}
-"""What narrows a list to the rows of a small index, and its name."""
-
-
 def passes_in_state(
     session: Session,
     program: ProgramDefinition,
@@ -268,31 +260,39 @@ def passes_in_state(
     now: datetime,
     *,
     stale_after: timedelta = STALE_AFTER,
-    after: UUID | None = None,
+    after: tuple[datetime | None, UUID] | None = None,
     limit: int = 50,
 ) -> list[PassLine]:
-    """Passes in one state, in the order of their ids, at most :data:`PASSES_MAX`; ``after`` continues a list.
+    """Passes in one state, at most :data:`PASSES_MAX`: those that owe a fetch the longest first, others by their ids.
 
-    Those that owe a fetch, and those that are refused, are found by indexes of their own.
+    ``after`` continues a list behind a pass: its ``unfetched_since`` and id. Passes that owe a fetch, and those
+    that are refused, are found by indexes of their own.
     """
+    issued = IssuedPass
     statement = (
         sa.select(IssuedPass, Member)
-        .join(Member, col(Member.id) == col(IssuedPass.member_id))
+        .join(Member, col(Member.id) == col(issued.member_id))
         .where(
-            col(IssuedPass.program_id) == program.id,
-            col(IssuedPass.wallet) == wallet,
+            col(issued.program_id) == program.id,
+            col(issued.wallet) == wallet,
             state_sql(now, stale_after) == number_of(state),
         )
-        .order_by(col(IssuedPass.id))
         .limit(min(limit, PASSES_MAX))
     )
-    if state in _SMALL:
-        narrow, index = _SMALL[state]
-        # SQLite would rather walk through all passes in the order that is asked for.
-        statement = statement.where(narrow).with_hint(IssuedPass, f"INDEXED BY {index}", "sqlite")
-    if after is not None:
-        statement = statement.where(col(IssuedPass.id) > after)
-    return [PassLine(issued, member) for issued, member in session.execute(statement)]
+    if state in (PassState.STALE, PassState.ACCEPTED):
+        # Not by id: SQLite would walk through all passes in that order.
+        statement = statement.where(col(issued.unfetched_since).is_not(None))
+        statement = statement.order_by(col(issued.unfetched_since), col(issued.id))
+        if after is not None and after[0] is not None:
+            place = sa.tuple_(col(issued.unfetched_since), col(issued.id))
+            statement = statement.where(place > sa.tuple_(sa.literal(after[0], UTCDateTime()), sa.literal(after[1])))
+    else:
+        statement = statement.order_by(col(issued.id))
+        if state is PassState.FAILED:
+            statement = statement.where(col(issued.push_error).is_not(None))
+        if after is not None:
+            statement = statement.where(col(issued.id) > after[1])
+    return [PassLine(found, member) for found, member in session.execute(statement)]
 
 
 @dataclass(frozen=True, slots=True)

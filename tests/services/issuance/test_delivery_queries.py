@@ -86,7 +86,9 @@ def test_each_state_has_its_list_with_the_members(shop, crowd):
         stale = passes_in_state(session, shop.program, PassState.STALE, "apple", LATER, stale_after=timedelta(hours=48))
         assert stale == []
         everybody = passes_in_state(session, shop.program, PassState.NEW, "google", LATER, limit=3)
-        rest = passes_in_state(session, shop.program, PassState.NEW, "google", LATER, after=everybody[-1].issued.id)
+        rest = passes_in_state(
+            session, shop.program, PassState.NEW, "google", LATER, after=(None, everybody[-1].issued.id)
+        )
     assert len({line.member.id for line in (*everybody, *rest)}) == len(PassState)
 
 
@@ -200,6 +202,24 @@ def test_what_was_never_asked_or_changed_breaks_an_invariant(shop, crowd):
     with reading(shop.engine, ALL_PROGRAMS) as session:
         [found] = invariants.waits_have_their_reason(session)
     assert str(shop.issued(crowd["current"]).id) in str(found)
+
+
+def test_those_who_owe_a_fetch_the_longest_come_first_page_by_page(shop):
+    members = [shop.join() for _ in range(5)]
+    for number, member_id in enumerate(members):
+        register(shop, member_id, f"phone {number}", f"{number:04x}")
+    change(shop, *members, now=at(1))
+    for number, member_id in enumerate(reversed(members)):
+        push(shop, member_id, at(10 + number // 2))  # two of them at the same moment
+    ask = functools.partial(passes_in_state, program=shop.program, state=PassState.STALE, wallet="apple", now=LATER)
+    with reading(shop.engine, shop.program.id) as session:
+        whole = ask(session)
+        pages, after = [], None
+        while page := ask(session, after=after, limit=2):
+            pages += page
+            after = (page[-1].issued.unfetched_since, page[-1].issued.id)
+    assert [line.issued.id for line in pages] == [line.issued.id for line in whole]
+    assert [line.issued.unfetched_since for line in whole] == [at(10), at(10), at(11), at(11), at(12)]
 
 
 def plan_of(session, ask) -> str:

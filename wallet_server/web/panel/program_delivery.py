@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -111,7 +111,8 @@ def program_delivery_passes(desk: Desk) -> Response:
         raise NotFound
     hours = request.args.get("hours", type=int)
     stale_after = timedelta(hours=hours) if hours in STALE_HOURS else STALE_AFTER
-    after = request.args.get("after", type=UUID)
+    last = request.args.get("after", type=UUID)
+    after = (request.args.get("since", type=_moment), last) if last else None
     with reading(context.engine, desk.program.id) as session:
         found = passes_in_state(
             session,
@@ -137,8 +138,15 @@ def program_delivery_passes(desk: Desk) -> Response:
         hours=int(stale_after.total_seconds()) // 3_600,
         hours_offered=STALE_HOURS if state is PassState.STALE else (),
         is_first_page=after is None,
-        next_after=shown[-1].issued.id if len(found) > len(shown) else None,
+        next_after=shown[-1].issued if len(found) > len(shown) else None,
     )
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a moment without its zone")
+    return moment
 
 
 def _headlines(found: Stock, days: Sequence[Day], t: Translator) -> list[Headline]:
