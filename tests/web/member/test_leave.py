@@ -127,6 +127,21 @@ def test_the_phone_may_still_fetch_the_void_pass_and_learns_nothing(
         assert secret not in text
 
 
+def test_taking_ones_data_along(client: FlaskClient, server: ServerContext, member: Enrolled, address: str) -> None:
+    assert f'href="{address}/data.json"' in client.get(address).get_data(as_text=True)
+    answer = client.get(f"{address}/data.json")
+    assert (answer.status_code, answer.mimetype) == (200, "application/json")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="cafe-ohrid.json"'
+    assert (answer.headers["Referrer-Policy"], answer.headers["Cache-Control"]) == ("no-referrer", "no-store")
+    assert answer.json["member"]["phone"] == "+38970123456"
+    assert address[3:] not in answer.get_data(as_text=True)
+    assert client.get("/m/nobody/data.json").status_code == 404
+    assert client.post(f"{address}/data.json").status_code in (403, 405)
+    for _ in range(20):
+        last = client.get(f"{address}/data.json").status_code
+    assert last == 429
+
+
 def test_the_panel_shows_a_member_who_has_left(
     client: FlaskClient, server: ServerContext, member: Enrolled, address: str, sign_in: SignIn
 ) -> None:

@@ -1,4 +1,4 @@
-"""Leaving the program: what goes, said before; a tick, a button, and everything is gone."""
+"""Taking one's data along, and leaving: what goes is said before; a tick, a button, and everything is gone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Final
 from flask import Blueprint, Response, abort, request, url_for
 from sqlmodel import Session
 
-from wallet_server.db import ALL_PROGRAMS, reading, set_scope, transaction
+from wallet_server.db import ALL_PROGRAMS, reading, set_scope, to_json, transaction
+from wallet_server.leaving.export import export_member
 from wallet_server.leaving.services import leave
 from wallet_server.members.models import Member
 from wallet_server.members.queries import member_by_page_token
@@ -23,6 +24,7 @@ from wallet_server.web.rendering import language, page, see_other
 from wallet_server.web.security import limit_rate, permission
 
 VISITS_BY_ADDRESS: Final = "60/minute"
+EXPORTS_BY_ADDRESS: Final = "20/minute"
 
 blueprint = Blueprint("leave", __name__)
 
@@ -57,6 +59,22 @@ def submit(token: str) -> Response:
         leave(session, program, member.id, actor=MEMBER_ACTOR, now=context.clock.now())
     response = see_other(url_for("leave.left", slug=program.slug))
     forget_joined(response, program.slug)
+    return _private(response)
+
+
+@blueprint.get("/m/<token>/data.json")
+@permission("address")
+def data(token: str) -> Response:
+    """Everything that we know of the member, as a file."""
+    limit_rate("member-data", EXPORTS_BY_ADDRESS)
+    context = server()
+    with reading(context.engine, ALL_PROGRAMS) as session:
+        member = _member(session, token)
+        set_scope(session, member.program_id)
+        program = load_program(session, program_id=member.program_id)
+        document = export_member(session, program, member, context.clock.now())
+    response = Response(to_json(document), content_type="application/json")
+    response.headers["Content-Disposition"] = f'attachment; filename="{program.slug}.json"'
     return _private(response)
 
 
