@@ -20,9 +20,10 @@ from sqlmodel import Session
 
 from wallet_server.campaigns.services import BATCH_DUE, send_batch
 from wallet_server.db import ALL_PROGRAMS, is_locked, transaction
-from wallet_server.issuance.services import PASS_CHANGED, REFRESH_PRIORITY, passes_changed, refresh_passes
+from wallet_server.issuance.services import PASS_CHANGED, REFRESH_PRIORITY, refresh_passes
 from wallet_server.issuance.turns import DAY_TURNED, Turn, ask_for_turn, refresh_turned
 from wallet_server.mail.services import MAIL_DUE
+from wallet_server.notifications.services import tell_tiers
 from wallet_server.outbox import services as outbox
 from wallet_server.outbox.services import Leased
 from wallet_server.programs.definition import ProgramDefinition
@@ -78,7 +79,7 @@ def _turn_day(session: Session, program: ProgramDefinition, payload: Mapping[str
 def _review_tiers(session: Session, program: ProgramDefinition, payload: Mapping[str, Any], now: datetime) -> None:
     reviewed = review_table(session, program, UUID(payload["after"]) if payload["after"] else None, now)
     for member_ids in reviewed.changed.values():
-        passes_changed(session, program, member_ids, now, priority=REFRESH_PRIORITY)
+        tell_tiers(session, program, member_ids, now, priority=REFRESH_PRIORITY)
     if reviewed.after is not None:
         rest = {"v": 1, "after": str(reviewed.after)}
         outbox.add(session, topic=TIERS_CHANGED, queue="bulk", program_id=program.id, payload=rest, now=now)

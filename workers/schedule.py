@@ -14,12 +14,13 @@ from wallet_server.campaigns.services import fail_given_up
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transaction
 from wallet_server.idempotency.services import prune as prune_idempotency_keys
-from wallet_server.issuance.services import passes_changed, prune_callbacks
+from wallet_server.issuance.services import prune_callbacks
 from wallet_server.issuance.turns import turn_programs
 from wallet_server.issuance.voiding import untie_phones
 from wallet_server.issuance.watch import KEEP_HOURS, prune_hours
 from wallet_server.mail.services import prune as prune_mails
 from wallet_server.notifications.services import prune as prune_messages
+from wallet_server.notifications.services import tell_tiers
 from wallet_server.notifications.settling import wake
 from wallet_server.outbox.services import prune as prune_outbox
 from wallet_server.programs.queries import load_program
@@ -68,7 +69,7 @@ def review_tiers(context: ServerContext) -> None:
             now = context.clock.now()
             reviewed = review_due(session, now)
             for program_id, member_ids in reviewed.changed.items():
-                passes_changed(session, load_program(session, program_id=program_id), member_ids, now)
+                tell_tiers(session, load_program(session, program_id=program_id), member_ids, now)
         if not reviewed.looked_at:
             return
 

@@ -13,6 +13,7 @@ from tests.people import add_purchase, publish
 from tests.workers.conftest import StoppedClock, Workshop
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.members.models import MemberStatistics
+from wallet_server.notifications.models import Notification
 from wallet_server.tiers import services
 from wallet_server.tiers.models import MemberTier
 from workers import schedule
@@ -82,3 +83,17 @@ def test_publishing_something_else_looks_at_nobody(workshop: Workshop) -> None:
     with transaction(workshop.engine, ALL_PROGRAMS) as session:
         publish(session, NOW, **{"pass": {"stamps": "burgers", "background": "#7a1f3d"}})
     assert [row.topic for row in workshop.rows()] == ["program.published"]
+
+
+def test_a_phone_tells_of_a_level_that_was_reached_and_not_of_one_that_was_lost(workshop: Workshop) -> None:
+    member = workshop.on_phone(workshop.join(language="en"), "aa")
+    with transaction(workshop.engine, workshop.program.id) as session:
+        session.get_one(MemberStatistics, member).purchases = 4
+    for purchases, level in ((3, "silver"), (9, "base")):
+        republish(workshop, purchases=purchases)
+        for _ring in range(4):
+            workshop.work()
+        assert held(workshop) == [level]
+        with reading(workshop.engine, workshop.program.id) as session:
+            [message] = session.exec(select(Notification)).all()
+        assert (message.text, message.state) == ("Your level is Silver now.", "shown")

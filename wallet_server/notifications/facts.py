@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wallet_server.notifications.governor import URGENCY, Kind
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.tiers.table import tier_table
 
 WINS_MAX: Final = 5
 """Completed challenges that one message names."""
@@ -83,3 +85,12 @@ class Noticed:
             tier=document.get("tier"),
             wins=tuple(Win(challenge, voucher) for challenge, voucher in document.get("wins", ())),
         )
+
+
+def risen(program: ProgramDefinition, before: str | None, after: str | None) -> str | None:
+    """The level after, if it is a higher one. A level that was lost is shown, but nobody's phone rings for it."""
+    if before is None or after == before:
+        return None
+    table = tier_table(program)
+    old, new = table.index(before), table.index(after)
+    return after if new is not None and (old is None or new > old) else None

@@ -7,7 +7,7 @@ say (:func:`ask`) is decided at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -17,15 +17,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
-from wallet_server.db import new_id
+from wallet_server.db import among, new_id
 from wallet_server.issuance.services import passes_changed
-from wallet_server.notifications.facts import Noticed
+from wallet_server.notifications.facts import Noticed, risen
 from wallet_server.notifications.governor import Kind, MemberState, Policy, Verdict, Wish, decide
 from wallet_server.notifications.models import Notification
 from wallet_server.notifications.queries import NOTIFICATION, member_states
 from wallet_server.notifications.wording import TEXT_CHARACTERS_MAX
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.tiers.models import TierChange
 
+TIER_CHANGE: sa.Table = TierChange.__table__  # type: ignore[attr-defined]
 WANTED_MAX: Final = 1_000
 """Messages that are decided in one call."""
 MESSAGE_PRIORITY: Final = 10
@@ -77,6 +79,22 @@ def tell(
     """
     notes = {member_id: said.document() for member_id, said in noticed.items() if said}
     passes_changed(session, program, noticed.keys(), now, priority=priority, notes=notes)
+
+
+def tell_tiers(
+    session: Session, program: ProgramDefinition, member_ids: Collection[UUID], now: datetime, *, priority: int = 0
+) -> None:
+    """As :func:`tell`, of members whose level the clock, or a new tier table, has changed at this moment."""
+    table = TIER_CHANGE.c
+    session.flush()
+    steps = session.connection().execute(
+        sa.select(table.member_id, table.from_tier, table.to_tier).where(
+            table.program_id == program.id, among(session, table.member_id, sorted(member_ids)), table.at == now
+        )
+    )
+    tiers = {row.member_id: risen(program, row.from_tier, row.to_tier) for row in steps}
+    noticed = {member_id: Noticed(tier=tiers.get(member_id)) for member_id in member_ids}
+    tell(session, program, noticed, now, priority=priority)
 
 
 def ask(session: Session, program: ProgramDefinition, wanted: Sequence[Wanted], now: datetime) -> dict[UUID, Decision]:

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import shown
-from wallet_server.notifications.facts import WINS_MAX, Noticed, Win
+from wallet_server.notifications.facts import WINS_MAX, Noticed, Win, risen
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.rewards.wins import Won
-from wallet_server.tiers.table import tier_table
 
 
 def noticed(
@@ -27,17 +26,9 @@ def noticed(
     return Noticed(
         points=shown(after, program.points) - shown(before, program.points),
         pending=max(after.pending - before.pending, 0),
-        tier=_risen(program, *tiers),
+        tier=risen(program, *tiers),
         wins=tuple(dict.fromkeys(_win(program, one) for one in won))[:WINS_MAX],
     )
-
-
-def _risen(program: ProgramDefinition, before: str | None, after: str | None) -> str | None:
-    if before is None or after == before:
-        return None
-    table = tier_table(program)
-    old, new = table.index(before), table.index(after)
-    return after if new is not None and (old is None or new > old) else None
 
 
 def _win(program: ProgramDefinition, won: Won) -> Win:
