@@ -10,11 +10,12 @@ Source: developer.apple.com/documentation/walletpasses/building-a-pass (files, m
 
 from __future__ import annotations
 
+import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 from zlib import crc32
 
@@ -36,8 +37,9 @@ _DOS_TIME, _DOS_DATE = 0, (0 << 9) | (1 << 5) | 1  # 1980-01-01, the zip format'
 # What every member's headers start with: version, no flags, stored, the time.
 _LOCAL_START = struct.pack("<4sHHHHH", b"PK\x03\x04", 10, 0, 0, _DOS_TIME, _DOS_DATE)
 _CENTRAL_START = struct.pack("<4sHHHHHH", b"PK\x01\x02", 20, 10, 0, 0, _DOS_TIME, _DOS_DATE)
-_LOCAL_HEADER = struct.Struct("<14sLLLHH")
-_CENTRAL_HEADER = struct.Struct("<16sLLLHHHHHLL")
+_LOCAL_BYTES: Final = struct.calcsize("<14sLLLHH")
+_local = struct.Struct("<14sLLLHH").pack
+_central = struct.Struct("<16sLLLHHHHHLL").pack
 _END = struct.Struct("<4sHHHHLLH")
 
 
@@ -61,29 +63,33 @@ def signed_pass(
     localized = tuple(sorted(content.localized_images.items()))
     pictures = _pictures_laid_out(content.images, localized, style)
     strings = _strings_laid_out(strings_of(content.translations), len(pictures.entries))
-    return _signed_zip((pictures, strings), [("pass.json", Picture.of(written.encode()))], signer, now, memory)
+    data = written.encode()
+    sums = b'"pass.json":"%b"' % hashlib.sha1(data, usedforsecurity=False).hexdigest().encode()
+    members = [(b"pass.json", data, crc32(data))]
+    return _signed_zip((pictures, strings), members, sums, partial(signer.sign, now=now, memory=memory))
 
 
 def bundle(files: Iterable[tuple[str, Picture]], signer: Signer, *, now: datetime) -> bytes:
     """Return the zip of `files`, their manifest and its signature, in this order."""
-    return _signed_zip((), list(files), signer, now)
+    members = list(files)
+    return _signed_zip((), _members(members), _sums(members), partial(signer.sign, now=now))
+
+
+_Member = tuple[bytes, bytes, int]
+"""A file's name, what is in it, and its CRC-32."""
 
 
 def _signed_zip(
     front: tuple[LaidOut, ...],
-    members: list[tuple[str, Picture]],
-    signer: Signer,
-    now: datetime,
-    memory: SignatureMemory | None = None,
+    members: list[_Member],
+    sums: bytes,
+    sign: Callable[[bytes], bytes],
 ) -> bytes:
-    sums = [part.sums for part in front]
-    sums.append(_sums(members))
-    manifest = b"{%b}" % b",".join(filter(None, sums))
-    signature = signer.sign(manifest, now=now, memory=memory)
-    # These two are in no manifest: their own hashes are not asked for.
-    members.append(("manifest.json", Picture(manifest, "", crc32(manifest))))
-    members.append(("signature", Picture(signature, "", crc32(signature))))
-    made = stored_zip(members, front)
+    """`sums` are the members' part of the manifest."""
+    manifest = b"{%b}" % b",".join([part.sums for part in front if part.sums] + [sums])
+    signature = sign(manifest)
+    members += ((b"manifest.json", manifest, crc32(manifest)), (b"signature", signature, crc32(signature)))
+    made = _zip(front, members)
     if len(made) > BUNDLE_BYTES_MAX:
         raise PassContentError("images", f"a pass has at most {BUNDLE_BYTES_MAX // 1024 // 1024} MB")
     return made
@@ -102,7 +108,9 @@ class LaidOut:
     @classmethod
     def of(cls, members: Iterable[tuple[str, Picture]], *, offset: int = 0) -> LaidOut:
         files = list(members)
-        entries, directory = _entries(files, offset=offset)
+        entries: list[bytes] = []
+        directory: list[bytes] = []
+        _lay_out(_members(files), offset, entries, directory)
         return cls(b"".join(entries), b"".join(directory), len(files), _sums(files))
 
 
@@ -124,29 +132,37 @@ def _sums(members: Iterable[tuple[str, Picture]]) -> bytes:
     return ",".join([f'"{name}":"{file.sha1}"' for name, file in members]).encode("ascii")
 
 
-def stored_zip(members: Iterable[tuple[str, Picture]], front: tuple[LaidOut, ...] = ()) -> bytes:
-    """Return a zip of uncompressed members behind `front`. Names are ASCII; sizes stay far below zip64's limits."""
-    offset = sum([len(part.entries) for part in front])
-    parts, rows = _entries(members, offset=offset)
-    offset += sum(map(len, parts))
-    directory = b"".join((*[part.directory for part in front], *rows))
-    count = len(rows) + sum([part.count for part in front])
-    end = _END.pack(b"PK\x05\x06", 0, 0, count, count, len(directory), offset, 0)
-    return b"".join((*[part.entries for part in front], *parts, directory, end))
+def _members(files: Iterable[tuple[str, Picture]]) -> list[_Member]:
+    return [(name.encode("ascii"), file.data, file.crc32) for name, file in files]
 
 
-def _entries(members: Iterable[tuple[str, Picture]], *, offset: int) -> tuple[list[bytes], list[bytes]]:
-    """The members with their headers, in pieces, and their rows of the directory."""
-    parts: list[bytes] = []
-    directory: list[bytes] = []
-    for name, file in members:
-        encoded, data, crc = name.encode("ascii"), file.data, file.crc32
-        size, length = len(data), len(encoded)
-        parts += (_LOCAL_HEADER.pack(_LOCAL_START, crc, size, size, length, 0), encoded, data)
-        row = _CENTRAL_HEADER.pack(_CENTRAL_START, crc, size, size, length, 0, 0, 0, 0, 0, offset)
-        directory.append(row + encoded)
-        offset += _LOCAL_HEADER.size + length + size
-    return parts, directory
+def stored_zip(files: Iterable[tuple[str, Picture]]) -> bytes:
+    """Return a zip of uncompressed files. Names are ASCII; sizes stay far below zip64's limits."""
+    return _zip((), _members(files))
+
+
+def _zip(front: tuple[LaidOut, ...], members: list[_Member]) -> bytes:
+    """Return the zip of `members` behind `front`."""
+    pieces = [part.entries for part in front]
+    directory = [part.directory for part in front]
+    count, offset = len(members), 0
+    for part in front:
+        count += part.count
+        offset += len(part.entries)
+    offset = _lay_out(members, offset, pieces, directory)
+    rows = b"".join(directory)
+    pieces += (rows, _END.pack(b"PK\x05\x06", 0, 0, count, count, len(rows), offset, 0))
+    return b"".join(pieces)
+
+
+def _lay_out(members: list[_Member], offset: int, entries: list[bytes], directory: list[bytes]) -> int:
+    """Add the members with their headers, and their rows of the directory; return where they end."""
+    for name, data, crc in members:
+        size, length = len(data), len(name)
+        entries += (_local(_LOCAL_START, crc, size, size, length, 0), name, data)
+        directory += (_central(_CENTRAL_START, crc, size, size, length, 0, 0, 0, 0, 0, offset), name)
+        offset += _LOCAL_BYTES + length + size
+    return offset
 
 
 __all__ = ["BUNDLE_BYTES_MAX", "MIME_TYPE", "LaidOut", "bundle", "pass_strings", "signed_pass", "stored_zip"]
