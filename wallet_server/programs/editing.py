@@ -7,10 +7,12 @@ Each raises ``pydantic.ValidationError`` where the result would be no file that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from wallet_server.errors import NotFoundError
-from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.file import Partner, ProgramFile, Validity
 from wallet_server.programs.look import PassLook
 from wallet_server.programs.rule import Rule
 
@@ -58,13 +60,31 @@ def place_of(file: ProgramFile, name: str) -> int:
 
 def with_look(file: ProgramFile, look: PassLook) -> ProgramFile:
     """The file with another ``pass`` section."""
-    return _changed(file, {"pass": look.model_dump(by_alias=True, exclude_none=True)})
+    return _changed(file, {"pass": _written(look)})
+
+
+def with_validity(file: ProgramFile, validity: Validity | None) -> ProgramFile:
+    """The file of a program that brings something in this time, or always."""
+    return _changed(file, {"program": {**_written(file.program), "validity": validity and _written(validity)}})
+
+
+def with_partners(file: ProgramFile, partners: Mapping[str, Partner]) -> ProgramFile:
+    """The file in which these outlets, by code, are other companies', and all others the program's own."""
+    outlets = [
+        {**_written(outlet), "partner": _written(partners[outlet.code]) if outlet.code in partners else None}
+        for outlet in file.outlets
+    ]
+    return _changed(file, {"outlets": outlets})
 
 
 def _with_rules(file: ProgramFile, rules: Sequence[Rule]) -> ProgramFile:
-    return _changed(file, {"rules": [rule.model_dump(by_alias=True, exclude_none=True) for rule in rules]})
+    return _changed(file, {"rules": [_written(rule) for rule in rules]})
+
+
+def _written(part: BaseModel) -> dict[str, Any]:
+    return part.model_dump(by_alias=True, exclude_none=True)
 
 
 def _changed(file: ProgramFile, sections: Mapping[str, object]) -> ProgramFile:
     # Written out and read again, so that everything that a file is checked for is checked.
-    return ProgramFile.model_validate({**file.model_dump(by_alias=True, exclude_none=True), **sections})
+    return ProgramFile.model_validate({**_written(file), **sections})

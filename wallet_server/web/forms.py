@@ -7,6 +7,7 @@ with two separators is refused rather than guessed at.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -15,6 +16,7 @@ from babel.numbers import get_currency_precision
 from wallet_server.errors import DomainError
 
 DIGITS_MAX: Final = 12
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")
 _NUMBER: Final = re.compile(r"\d{1,12}(?:[.,](\d{1,6}))?")
 
 
@@ -48,3 +50,25 @@ def parse_points(text: str, field: str) -> int:
     if points != points.to_integral_value():
         raise DomainError("validation", f"{field}: points are whole numbers", field=field)
     return int(points)
+
+
+def typed_moment(moment: datetime | None) -> str:
+    """A moment as a field for day and time holds it."""
+    return "" if moment is None else f"{moment:%Y-%m-%dT%H:%M}"
+
+
+def parse_moment(text: str, field: str, was: datetime | None = None) -> datetime | None:
+    """A day and time as a browser sends them, without an offset; None if nothing was typed.
+
+    What was left alone is ``was``, with its offset and its seconds. Raises ``DomainError(validation)``.
+    """
+    if was is not None and text[:16] == typed_moment(was):
+        return was
+    if not text:
+        return None
+    try:
+        if not _MOMENT.fullmatch(text):
+            raise ValueError(text)
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DomainError("validation", f"{field}: {text[:40]!r} is no day and time", field=field) from error

@@ -29,7 +29,7 @@ from wallet_server.web.panel.program_points_form import (
     with_empty_row,
     with_points,
 )
-from wallet_server.web.panel.program_points_words import ROUNDING, points_words
+from wallet_server.web.panel.program_points_words import ROUNDING, points_words, validity_words
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.rendering import reader, see_other
 
@@ -53,6 +53,7 @@ def program_points(desk: Desk) -> Response:
         "panel/program/points.html",
         liability=found,
         words=points_words(desk.program.points, reader(), desk.program),
+        validity=validity_words(desk.program.file.program.validity, reader()),
     )
 
 

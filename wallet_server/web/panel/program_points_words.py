@@ -8,7 +8,9 @@ from typing import Final
 
 from wallet_server.i18n import Translator, gettext_noop, localized
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.file import Validity
 from wallet_server.programs.points import Expiry, PointsSettings, ZeroingRule
+from wallet_server.rules.words import moment_words
 
 ROUNDING: Final = {
     "down": gettext_noop("Parts of a point are cut off"),
@@ -32,6 +34,21 @@ def points_words(points: PointsSettings, t: Translator, program: ProgramDefiniti
         ),
         (t.gettext("By hand"), list(_adjustments(points, t))),
     ]
+
+
+def validity_words(validity: Validity | None, t: Translator) -> list[str]:
+    """When a program runs; times are those of the outlets unless they name their own offset."""
+    if validity is None:
+        return [t.gettext("Always.")]
+    bounds = {name: moment_words(moment, t) for name, moment in validity if moment is not None}
+    said = []
+    if "starts_at" in bounds:
+        said.append(t.gettext("It begins on %(moment)s.", moment=bounds["starts_at"]))
+    if "ends_at" in bounds:
+        said.append(t.gettext("It ends on %(moment)s.", moment=bounds["ends_at"]))
+    if "redeem_until" in bounds:
+        said.append(t.gettext("Points pay until %(moment)s.", moment=bounds["redeem_until"]))
+    return said
 
 
 def _earning(points: PointsSettings, t: Translator) -> Iterator[str]:

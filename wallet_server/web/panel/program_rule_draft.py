@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,8 +14,8 @@ from wallet_server.errors import DomainError
 from wallet_server.i18n import gettext_noop
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.rule import ALLOWED, WEEKDAYS, DateRange, Family, Rule
-from wallet_server.web.forms import parse_decimal, parse_money, parse_points
-from wallet_server.web.panel.program_rule_form import EARN, REDEEM, RuleForm, typed_moment
+from wallet_server.web.forms import parse_decimal, parse_moment, parse_money, parse_points
+from wallet_server.web.panel.program_rule_form import EARN, REDEEM, RuleForm
 
 SENTENCES: Final[Mapping[str, str]] = {
     "name": gettext_noop("Give the rule a name of at most 120 characters."),
@@ -68,7 +67,6 @@ _BETWEEN: Final = re.compile(r"[\s,;]+")
 _COMMAS: Final = re.compile(r"[,;\n]+")
 _LINES: Final = re.compile(r"[\r\n]+")
 """A product number may have a comma in it."""
-_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")
 _SPAN: Final = re.compile(r"\s*(?:–|—|\.\.+|\s-\s|\sto\s)\s*")
 _DOTTED: Final = re.compile(r"(\d{1,2})\.(\d{1,2})\.?(?:(\d{4})\.?)?")
 
@@ -240,17 +238,12 @@ class _Reader:
     def _validity(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, key in (("starts", "starts_at"), ("ends", "ends_at")):
-            typed = self._form[name]
-            before: datetime | None = getattr(self._was, key) if self._was else None
-            if before is not None and typed[:16] == typed_moment(before):
-                found[key] = before  # left alone: with its offset and its seconds
-            elif typed and not _MOMENT.fullmatch(typed):
+            try:
+                moment = parse_moment(self._form[name], name, getattr(self._was, key) if self._was else None)
+            except DomainError:
                 self._note(name)
-            elif typed:
-                try:
-                    found[key] = datetime.fromisoformat(typed)
-                except ValueError:
-                    self._note(name)
+            else:
+                found |= {} if moment is None else {key: moment}
         if len(found) == 2 and (found["starts_at"].tzinfo is None) != (found["ends_at"].tzinfo is None):
             # One of them was typed anew, in local time: so is the other then.
             found = {key: bound.replace(tzinfo=None) for key, bound in found.items()}

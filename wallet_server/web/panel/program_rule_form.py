@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -14,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 from wallet_server.i18n import gettext_noop
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.rule import CODES_MAX, FAMILIES, DateRange, Family, Rule
+from wallet_server.web.forms import typed_moment
 
 TEXTS: Final = (
     "name", "family", "priority", "starts", "ends", "members", "tags", "tenure", "birthday", "more_skus",
@@ -141,10 +141,6 @@ def _typed_money(amount_minor: int | None, currency: str) -> str:
         return ""
     precision = get_currency_precision(currency)
     return format(Decimal(amount_minor).scaleb(-precision), f".{precision}f")
-
-
-def typed_moment(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment:%Y-%m-%dT%H:%M}"
 
 
 def _typed_days(part: DateRange) -> str:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from flask import Response, abort, flash, request, url_for
 
-from wallet_server.db import ALL_PROGRAMS, reading, transaction
-from wallet_server.errors import DomainError
-from wallet_server.i18n import gettext_noop
+from wallet_server.db import reading
 from wallet_server.programs.editing import Direction, moved_rule, without_rule
-from wallet_server.programs.file import ProgramFile
 from wallet_server.programs.queries import category_names, product_names
 from wallet_server.programs.rule import FAMILIES, Family, Rule
-from wallet_server.programs.services import change_program
 from wallet_server.rules.words import (
     FAMILY_NAMES,
     Names,
@@ -30,11 +25,11 @@ from wallet_server.rules.words import (
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
 from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.program_change import publish_change
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.rendering import reader, see_other
 
 RULES_PER_PAGE: Final = 100
-OVERTAKEN: Final = gettext_noop("Somebody has changed the program meanwhile. Look at it as it is now, and try again.")
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ def program_rules_move(desk: Desk) -> Response:
     if direction not in ("up", "down"):
         abort(400)
     way: Direction = "up" if direction == "up" else "down"
-    _change(desk, lambda file: moved_rule(file, name, way))
+    publish_change(desk, lambda file: moved_rule(file, name, way))
     return see_other(url_for("panel.program_rules", slug=desk.program.slug))
 
 
@@ -109,27 +104,6 @@ def program_rules_move(desk: Desk) -> Response:
 @allowed("manager")
 def program_rules_delete(desk: Desk) -> Response:
     name = request.form.get("name", "")
-    if _change(desk, lambda file: without_rule(file, name)):
+    if publish_change(desk, lambda file: without_rule(file, name)):
         flash(reader().gettext("The rule “%(name)s” has been deleted.", name=name), "success")
     return see_other(url_for("panel.program_rules", slug=desk.program.slug))
-
-
-def _change(desk: Desk, change: Callable[[ProgramFile], ProgramFile]) -> bool:
-    """Publish a change of what the person has seen; false, with a word to the person, if it was overtaken."""
-    context = server()
-    try:
-        with transaction(context.engine, ALL_PROGRAMS) as session:
-            change_program(
-                session,
-                desk.program.id,
-                change,
-                version=request.form.get("version", 0, type=int),
-                now=context.clock.now(),
-                actor=desk.actor,
-            )
-    except DomainError as error:
-        if error.code != "program_changed":
-            raise
-        flash(reader().gettext(OVERTAKEN), "warning")
-        return False
-    return True
