@@ -21,11 +21,12 @@ CARD_REPLACED: Final = "card.replaced"
 
 
 def replace_card(session: Session, program: ProgramDefinition, member: Member, *, actor: str, now: datetime) -> str:
-    """Give a member a new card with new passes, and shut the old ones out; the new number.
+    """Give a member (whose row is locked here) a new card with new passes, and shut the old ones out; the new number.
 
     The old cards are blocked at the till, their passes voided (phones that hold them are told), and the member's
     secret addresses and open links die. Points, vouchers and tier are the member's, and stay.
     """
+    session.refresh(member, with_for_update={"key_share": True})
     assert member.left_at is None, "who has left has no card"
     old = session.exec(select(Card.id).where(Card.member_id == member.id, col(Card.blocked_at).is_(None))).all()
     session.execute(
