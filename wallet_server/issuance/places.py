@@ -15,8 +15,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from heapq import nsmallest
+from itertools import chain, islice
 from typing import Final
 
 from wallet_server.programs.definition import ProgramDefinition
@@ -30,7 +31,8 @@ PROMOTED_SEATS: Final = 2
 """The other two are for outlets near the visited ones; what one kind leaves free the next takes."""
 HALF_LIFE_DAYS: Final = 90
 """An outlet that was last visited so long before the newest visit counts half."""
-NEIGHBOURS_KEPT: Final = 30
+NEIGHBOURS_KEPT: Final = PLACES_MAX + VISITED_SEATS
+"""So many fill a card, even when the visited ones are among them."""
 MAPS_KEPT: Final = 64
 EARTH_RADIUS_METERS: Final = 6_371_008.8
 """The mean radius of IUGG: places are told apart, not surveyed."""
@@ -71,7 +73,7 @@ class OutletMap:
 
     outlets: Mapping[str, OutletSection]
     positions: Mapping[str, tuple[float, float]]
-    _nearest: dict[str, Sequence[tuple[int, str]]] = field(default_factory=dict, repr=False)
+    _nearest: dict[tuple[str, bool], Sequence[tuple[int, str]]] = field(default_factory=dict, repr=False)
 
     @property
     def shares_places(self) -> bool:
@@ -81,20 +83,36 @@ class OutletMap:
     @property
     def needs_choice(self) -> bool:
         """Whether a card cannot name all places, or not all beacons."""
-        beacons = sum(len(section.beacons) for section in self.outlets.values())
-        return not self.shares_places or beacons > BEACONS_MAX
+        return not self.shares_places or self.beacons > BEACONS_MAX
 
-    def nearest(self, code: str) -> Sequence[tuple[int, str]]:
+    @cached_property
+    def beacons(self) -> int:
+        """How many there are."""
+        return sum(len(section.beacons) for section in self.outlets.values())
+
+    @cached_property
+    def order(self) -> Mapping[str, int]:
+        """The place of each outlet in the program file."""
+        return {code: place for place, code in enumerate(self.outlets)}
+
+    @cached_property
+    def promoted(self) -> Sequence[str]:
+        """The outlets at which cards are to suggest themselves first."""
+        return [code for code, section in self.outlets.items() if section.promoted]
+
+    def nearest(self, code: str, *, promoted: bool = False) -> Sequence[tuple[int, str]]:
         """The nearest other outlets with their distances in whole metres; measured once for each outlet."""
-        if code not in self._nearest:
+        if (code, promoted) not in self._nearest:
+            distances = self._distances(code, self.promoted if promoted else self.positions)
             # Two threads may measure the same at once: they find the same.
-            self._nearest[code] = nsmallest(NEIGHBOURS_KEPT, self._distances(code))
-        return self._nearest[code]
+            self._nearest[code, promoted] = nsmallest(NEIGHBOURS_KEPT, distances)
+        return self._nearest[code, promoted]
 
-    def _distances(self, code: str) -> Iterator[tuple[int, str]]:
+    def _distances(self, code: str, others: Iterable[str]) -> Iterator[tuple[int, str]]:
         here = self.positions.get(code)
-        for other, there in self.positions.items():
-            if here is not None and other != code:
+        for other in others:
+            there = self.positions.get(other)
+            if here is not None and there is not None and other != code:
                 # Whole metres: what is equally far must not be told apart by the last bit of a float.
                 yield round(distance_meters(here, there)), other
 
@@ -116,30 +134,34 @@ def outlet_map(program: ProgramDefinition) -> OutletMap:
 def chosen_places(program: ProgramDefinition, visits: Sequence[OutletVisits] = ()) -> ChosenPlaces:
     """The places and beacons of one member's card; ``visits`` are looked at only where not all fit."""
     here = outlet_map(program)
-    ranked = _ranked(here, visits) if here.needs_choice else list(here.outlets)
-    order = {code: place for place, code in enumerate(here.outlets)}
-    placed = sorted([code for code in ranked if code in here.positions][:PLACES_MAX], key=order.__getitem__)
-    beacons = [(code, beacon) for code in ranked for beacon in here.outlets[code].beacons][:BEACONS_MAX]
-    beacons.sort(key=lambda item: order[item[0]])
+    placed: list[str] = []
+    beacons: list[tuple[str, OutletBeacon]] = []
+    for code in _ranked(here, visits) if here.needs_choice else here.outlets:
+        if len(placed) >= min(PLACES_MAX, len(here.positions)) and len(beacons) >= min(BEACONS_MAX, here.beacons):
+            break
+        if code in here.positions and len(placed) < PLACES_MAX:
+            placed.append(code)
+        beacons += [(code, beacon) for beacon in here.outlets[code].beacons][: BEACONS_MAX - len(beacons)]
+    placed.sort(key=here.order.__getitem__)
+    beacons.sort(key=lambda item: here.order[item[0]])
     return ChosenPlaces(
         tuple(here.outlets[code] for code in placed),
         tuple((here.outlets[code], beacon) for code, beacon in beacons),
     )
 
 
-def _ranked(here: OutletMap, visits: Sequence[OutletVisits]) -> list[str]:
-    """All outlets of the map, the most useful one first."""
+def _ranked(here: OutletMap, visits: Sequence[OutletVisits]) -> Iterator[str]:
+    """The outlets of the map, the most useful one first, each once. Whoever has enough asks no further."""
     visited = _by_score([item for item in visits if item.outlet in here.outlets])
-    near = list(_near(here, visited[:VISITED_SEATS]))
-    nearness = {code: place for place, code in enumerate(near)}
-    # Stable: promoted ones that are far from everywhere stay in the order of the file.
-    promoted = sorted(
-        (code for code, section in here.outlets.items() if section.promoted),
-        key=lambda code: nearness.get(code, len(nearness)),
-    )
-    return _once(
-        visited[:VISITED_SEATS], _new(promoted, visited)[:PROMOTED_SEATS], near, visited, promoted, here.outlets
-    )
+    most = visited[:VISITED_SEATS]
+    near = _by_distance(here.nearest(code) for code in most)
+    promoted = [*_by_distance(here.nearest(code, promoted=True) for code in most), *here.promoted]
+    new = islice((code for code in dict.fromkeys(promoted) if code not in visited), PROMOTED_SEATS)
+    told: set[str] = set()
+    for code in chain(most, new, near, visited, promoted, here.outlets):
+        if code not in told:
+            told.add(code)
+            yield code
 
 
 def _by_score(visits: Sequence[OutletVisits]) -> list[str]:
@@ -154,18 +176,6 @@ def _by_score(visits: Sequence[OutletVisits]) -> list[str]:
     return [item.outlet for item in sorted(visits, key=score)]
 
 
-def _near(here: OutletMap, visited: Sequence[str]) -> Iterator[str]:
-    """What is near any of these, the nearest first."""
-    found: dict[str, float] = {}
-    for code in visited:
-        for distance, other in here.nearest(code):
-            found[other] = min(distance, found.get(other, math.inf))
-    yield from sorted(found, key=lambda code: (found[code], code))
-
-
-def _new(codes: Sequence[str], known: Sequence[str]) -> list[str]:
-    return [code for code in codes if code not in known]
-
-
-def _once(*lists: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(code for codes in lists for code in codes))
+def _by_distance(measured: Iterable[Sequence[tuple[int, str]]]) -> list[str]:
+    """What is near any of several outlets, the nearest first, each once."""
+    return list(dict.fromkeys(code for _distance, code in sorted(chain.from_iterable(measured))))

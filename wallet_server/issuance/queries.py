@@ -266,8 +266,8 @@ def _visits(
         statement = (
             sa.select(table.member_id, table.outlet_id, sa.func.count(), sa.func.max(table.occurred_at))
             .join_from(_table(MemberStatistics), table.member_id.table, table.member_id == statistics.member_id)
-            .where(among(session, statistics.member_id, ids), table.program_id == program.id)
-            .where(table.occurred_at > since, condition)
+            # By the members alone, who are of this program: with the program beside them SQLite would read all of it.
+            .where(among(session, table.member_id, ids), table.occurred_at > since, condition)
             .group_by(table.member_id, table.outlet_id)
         )
         for member_id, outlet_id, count, last_at in session.connection().execute(statement):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -81,3 +82,20 @@ def test_a_small_program_asks_for_no_visits(engine: Engine) -> None:
     event.listen(engine, "before_cursor_execute", lambda _c, _u, statement, *_rest: said.append(statement))
     assert card(shop).visits == ()
     assert not [statement for statement in said if "purchase" in statement]
+
+
+def test_a_card_is_read_by_its_member_and_not_through_all_receipts_of_the_program(sqlite_engine: Engine) -> None:
+    shop = open_shop(sqlite_engine, outlets=street(40), **SILENCE)
+    said: list[tuple[str, Any]] = []
+    event.listen(
+        sqlite_engine, "before_cursor_execute", lambda _c, _u, text, values, *_rest: said.append((text, values))
+    )
+    card(shop)
+    with sqlite_engine.connect() as connection:
+        plans = [
+            str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all())
+            for text, values in said.copy()
+            if "count(*)" in text
+        ]
+    assert len(plans) == 2
+    assert all("_member_id_occurred_at (member_id=? AND occurred_at>?)" in plan for plan in plans), plans
