@@ -78,7 +78,7 @@ def test_days_have_their_updates_shares_and_lags(
 ) -> None:
     fill(server, cast, clock)
     text = said(manager.get(DELIVERY))
-    assert "40 75.0 % 1 s" in text
+    assert "Nov 22 40 75.0 % 4 s 5 s 1 s" in text
     assert "All of them 40 75.0 %" in text
     assert "95 % within 5 s" in text
     google = said(manager.get(DELIVERY, query_string={"wallet": "google"}, headers=HTMX))

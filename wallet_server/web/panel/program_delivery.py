@@ -87,7 +87,7 @@ def program_delivery(desk: Desk) -> Response:
         headlines=_headlines(found, days, t),
         wallet=wallet,
         rows=[
-            _row(day.updates[wallet], wallet, t, label=t.date(day.day), today=place == 0)
+            _row(day.updates[wallet], wallet, t, label=t.days(day.day, day.day), today=place == 0)
             for place, day in enumerate(days)
         ],
         total=_row(together(days, wallet), wallet, t),
@@ -217,7 +217,7 @@ def _chart(days: Sequence[Day], wallet: str, t: Translator) -> dict[str, Any]:
             },
         )
     return {
-        "labels": [t.date(day.day, style="short") for day in oldest_first],
+        "labels": [t.days(day.day, day.day) for day in oldest_first],
         "running": True,
         "running_note": t.gettext("so far"),
         "description": t.gettext("A line chart of updates by day; the table below has the same numbers."),
