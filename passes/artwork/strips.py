@@ -46,6 +46,8 @@ _STAMPS_PER_ROW_MAX = 6
 _STAMPS_PER_ROW_CROWDED_MAX = 10
 _GOAL_GLYPH = "gift"
 _MARGIN_POINTS = 20
+_BAR_POINTS = 15
+_GOAL_POINTS = 42
 _CAPTION_POINTS = 33
 """What a line above stamps takes of the height."""
 
@@ -113,8 +115,14 @@ def _drawn(art: StripArt, width: int, height: int) -> bytes:
     image = ground(width, height, background, mix(background, BLACK, 0.13))
     caption = _placed_caption(art, width, height) if art.caption else None
     stamps = _placed_stamps(art, width, height) if art.stamps is not None else ()
-    clear = (*((caption.box,) if caption else ()), *(circle.box for circle in stamps))
-    paint_motif(image, art.motif, Palette(background, rgb(art.foreground), rgb(art.accent), _strength(art), clear))
+    clear = [circle.box for circle in stamps]
+    if caption is not None:
+        clear.append(caption.box)
+    if art.bar is not None:
+        clear.append(_bar_box(art, width, height))
+    paint_motif(
+        image, art.motif, Palette(background, rgb(art.foreground), rgb(art.accent), _strength(art), tuple(clear))
+    )
     if caption is not None:
         write(image, (caption.left, caption.baseline), caption.line)
     for number, circle in enumerate(stamps, start=1):
@@ -169,14 +177,25 @@ def _placed_caption(art: StripArt, width: int, height: int) -> _PlacedLine:
 # -- a bar ----------------------------------------------------------------------------------------------
 
 
+def _goal_circle(art: StripArt, width: int, height: int) -> Circle:
+    """Return where the goal stands, at the end of the bar."""
+    unit = height / STRIP_POINTS[1]
+    badge = _GOAL_POINTS * unit
+    return Circle(width - _MARGIN_POINTS * unit - badge / 2, (92 if art.caption else 76) * unit, badge)
+
+
+def _bar_box(art: StripArt, width: int, height: int) -> tuple[float, float, float, float]:
+    left, circle, thick = 0.0, _goal_circle(art, width, height), _BAR_POINTS * height / STRIP_POINTS[1]
+    return left, circle.y - thick / 2, circle.box[2], circle.y + thick / 2
+
+
 def _goal_bar(image: Image.Image, art: StripArt, goal: GoalBar) -> None:
     width, height = image.size
     unit = height / STRIP_POINTS[1]
     background, foreground, accent = rgb(art.background), rgb(art.foreground), rgb(art.accent)
-    middle = (92 if art.caption else 76) * unit
-    thick, badge = 15 * unit, 42 * unit
+    circle = _goal_circle(art, width, height)
+    end, middle, thick = circle.x, circle.y, _BAR_POINTS * unit
     left = _MARGIN_POINTS * unit
-    end = width - left - badge / 2
     track = (left, middle - thick / 2, end, middle + thick / 2)
     bar(image, track, BLACK, alpha=36)
     bar(image, track, foreground, alpha=72)
@@ -189,7 +208,6 @@ def _goal_bar(image: Image.Image, art: StripArt, goal: GoalBar) -> None:
         if shine[2] - shine[0] > shine[3] - shine[1]:
             bar(image, shine, WHITE, alpha=64)
     reached = goal.done >= goal.steps
-    circle = Circle(end, middle, badge)
     shadow(image, circle)
     disc(image, circle, mix(background, BLACK, 0.10))
     if reached:

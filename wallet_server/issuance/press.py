@@ -32,6 +32,7 @@ from wallet_server.issuance.pictures import (
 )
 from wallet_server.issuance.signatures import SignatureBook
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.look import ResolvedLook
 from wallet_server.programs.pictures import PictureOf
 
 PASSES_BYTES_KEPT: Final = 16 * 1024 * 1024
@@ -150,18 +151,21 @@ class PassPress:
 
     def pictures(self, program: ProgramDefinition, state: CardState) -> PassImages:
         """Icon, logo and strip of a card."""
-        look = brand_of(program, look_of_card(program, state), language_of(program, state))
+        brand = self.brand(program, look_of_card(program, state), language_of(program, state))
         art = strip_art(program, card_strip(program, state))
-        section = program.file.look
-        brand = self._brands.get(
+        # By its content: what looks alike is drawn once, whatever program or language it is of.
+        strip = self._strips.get(art.digest, lambda: draw_strip(art))
+        return PassImages(icon=brand.icon, logo=brand.logo, strip=strip)
+
+    def brand(self, program: ProgramDefinition, shown: ResolvedLook, language: str) -> Brand:
+        """Icon and logo of a look."""
+        look, section = brand_of(program, shown, language), program.file.look
+        return self._brands.get(
             (look, section.logo, section.icon),
             lambda: draw_brand(
                 look, logo=self._brought(program, section.logo), icon=self._brought(program, section.icon)
             ),
         )
-        # By its content: what looks alike is drawn once, whatever program or language it is of.
-        strip = self._strips.get(art.digest, lambda: draw_strip(art))
-        return PassImages(icon=brand.icon, logo=brand.logo, strip=strip)
 
     def google_logo(self, program: ProgramDefinition) -> bytes:
         """The square logo of the program's class at Google."""

@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo
 
 from flask import Response, abort, current_app, request, url_for
 
-from passes.artwork import google_hero_png, google_logo_png, logo_png, strip_png
+from passes.artwork import google_hero_png, strip_png
 from passes.colors import TEXT_CONTRAST_MIN, contrast
 from passes.content import PassContentError, PassImages, Picture, Scaled
 from wallet_server.faces.apple import Face
 from wallet_server.faces.google import GoogleFace
 from wallet_server.i18n import Translator, gettext_noop, localized
 from wallet_server.issuance.gallery import GalleryCard, Season, cards, seasons
-from wallet_server.issuance.looks import brand_of, everyones_look, look_of_strip, state_of_hero, strip_art
+from wallet_server.issuance.looks import look_of_strip, state_of_hero, strip_art
 from wallet_server.issuance.press import Kept
 from wallet_server.issuance.specimen import apple_face, google_face
 from wallet_server.programs.definition import ProgramDefinition
@@ -125,19 +125,16 @@ def program_look_gallery_picture(desk: Desk, version: str, part: str, name: str)
     """A picture of a state; ``version`` only makes the address new when the program changes."""
     program = desk.program
     state = state_of_hero(program, name) or abort(404)
-    kept = _kept()
-    art = strip_art(program, state)
-    brand = brand_of(program, look_of_strip(program, state), state.language)
+    press, art = server().press, strip_art(program, state)
     match part:
         case "strip":
-            png = kept.get((part, art.digest), lambda: strip_png(art, SCALE))
+            png = _kept().get((part, art.digest), lambda: strip_png(art, SCALE))
         case "hero":
-            png = kept.get((part, art.digest), lambda: google_hero_png(art))
+            png = _kept().get((part, art.digest), lambda: google_hero_png(art))
         case "logo":
-            png = kept.get((part, brand), lambda: logo_png(brand, SCALE))
+            png = press.brand(program, look_of_strip(program, state), state.language).logo.x2.data
         case "google-logo":
-            own = brand_of(program, everyones_look(program, None), program.default_language)
-            png = kept.get((part, own), lambda: google_logo_png(own))
+            png = press.google_logo(program)
         case _:
             abort(404)
     response = Response(png, content_type="image/png")
