@@ -62,13 +62,6 @@ class PushTarget:
     token_at: datetime
 
 
-def pass_by_serial(session: Session, wallet: str, serial: str) -> IssuedPass | None:
-    """The pass with this serial, of whichever program (scope ``ALL_PROGRAMS``)."""
-    return session.exec(
-        select(IssuedPass).where(IssuedPass.wallet == wallet, IssuedPass.serial == serial)
-    ).one_or_none()
-
-
 def pass_of_member(session: Session, member_id: UUID, wallet: str) -> IssuedPass | None:
     """The pass of the member's card: the oldest that is not blocked."""
     return session.exec(
