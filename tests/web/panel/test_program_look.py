@@ -95,12 +95,19 @@ def test_the_preview_shows_the_sample_that_was_asked_for(manager: FlaskClient, s
     assert "1.250" in words(answer)  # in the first language of the program
 
 
-def test_a_fault_is_said_while_typing_and_the_published_look_stays_in_sight(
-    manager: FlaskClient, server: ServerContext
-) -> None:
-    answer = preview(manager, server, background="red")
-    assert "A colour is written #RRGGBB, such as #1f3a5f. Until then the published look is shown." in words(answer)
-    assert "/looks/draft-apple/1f3a5f-ffffff-c9d6e8.css" in answer.get_data(as_text=True)
+def test_a_fault_is_said_while_typing_and_the_rest_stays_in_sight(manager: FlaskClient, server: ServerContext) -> None:
+    nameless = {**WINTER, "look_0_name": ""}
+    answer = preview(manager, server, background="red", foreground="#fefefe", **nameless)
+    text = words(answer)
+    assert "A colour is written #RRGGBB, such as #1f3a5f." in text
+    assert "Give the look a name" in text
+    assert "Until it is put right, the preview leaves it out." in text
+    assert "/looks/draft-apple/1f3a5f-fefefe-c9d6e8.css" in answer.get_data(as_text=True)
+    answer = preview(manager, server, strip_challenge="dinner", label="#dddddd", **WINTER)
+    assert "/looks/draft-apple/1f3a5f-ffffff-dddddd.css" in answer.get_data(as_text=True)
+    december = preview(manager, server, **WINTER, sample_day="2026-12-24")
+    assert "/looks/draft-apple/0b2545-ffffff-c9d6e8.css" in december.get_data(as_text=True)
+    assert "Apple Wallet · Winter" in words(december)
 
 
 def test_contrast_is_told_for_every_ground(manager: FlaskClient, server: ServerContext) -> None:

@@ -26,19 +26,17 @@ from wallet_server.web.panel.desk import Desk, allowed
 from wallet_server.web.panel.program_changes_labels import VALUES
 from wallet_server.web.panel.program_changes_words import change_reader
 from wallet_server.web.panel.program_look_contrast import PARTS, VERDICTS, grounds_of
-from wallet_server.web.panel.program_look_form import (
+from wallet_server.web.panel.program_look_draft import (
     GLYPHS,
     KINDS,
     MOTIFS,
     REFUSALS,
     Draft,
-    LookForm,
     Problem,
     draft_of,
-    form_of,
-    read_form,
-    stamp_cards,
+    mended,
 )
+from wallet_server.web.panel.program_look_form import LookForm, form_of, read_form
 from wallet_server.web.panel.program_look_preview import preview_of, read_sample, sample_for
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.qr import qr_svg
@@ -187,7 +185,8 @@ def _form_page(
 ) -> Response:
     program, t = desk.program, reader()
     draft = draft_of(form, program)
-    drafted = program if draft.file is None else replace(program, file=draft.file)
+    seen = draft if draft.file is not None else draft_of(mended(form, draft.problems, program), program)
+    drafted = program if seen.file is None else replace(program, file=seen.file)
     today = server().clock.now()
     sample = read_sample(request.form, drafted) if request.method == "POST" else sample_for(program, t.language, today)
     draft_problems = _said(draft.problems, t)
@@ -202,8 +201,6 @@ def _form_page(
         sample=sample,
         preview=preview_of(drafted, sample),
         qr=qr_svg,
-        is_draft=draft.file is not None,
-        is_changed=draft.file is not None and draft.file != program.file,
         grounds=grounds_of(drafted.file.look, drafted, t),
         # While somebody types, only the preview says what is wrong.
         problems=shown if refused else {},
@@ -211,7 +208,6 @@ def _form_page(
         refused=refused,
         is_new=is_new,
         notice=notice,
-        stamp_cards=stamp_cards(program),
         parts=PARTS,
         verdicts=VERDICTS,
         kinds={name: VALUES["kind"][name] for name in KINDS},
