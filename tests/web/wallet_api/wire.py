@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.group import free_port
 from wallet_server.settings import Settings
 
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = 240
 TIMEOUT_SECONDS = 30
 
 
