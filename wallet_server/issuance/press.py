@@ -95,7 +95,8 @@ class PassPress:
     """Prints passes. ``allow_http``: for the simulator, which has no certificate authority.
 
     ``signer`` is that of all programs but those that ``programs`` names, which have certificates of their own.
-    ``memory`` keeps signatures beyond this process, ``picture_of`` reads the pictures that looks name.
+    ``memory`` keeps signatures beyond this process, ``picture_of`` reads the pictures that looks name;
+    ``strips_bytes`` of drawn strips are kept.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class PassPress:
         programs: Mapping[UUID, Signer] | None = None,
         memory: SignatureBook | None = None,
         picture_of: PictureOf | None = None,
+        strips_bytes: int = STRIPS_BYTES_KEPT,
     ) -> None:
         self._signer = signer
         self._programs = dict(programs or {})
@@ -114,7 +116,7 @@ class PassPress:
         self._picture_of = picture_of
         self._passes: Kept[bytes] = Kept(PASSES_BYTES_KEPT, len)
         self._brands: Kept[Brand] = Kept(BRANDS_BYTES_KEPT, size_of_brand)
-        self._strips: Kept[Scaled] = Kept(STRIPS_BYTES_KEPT, size_of_strip)
+        self._strips: Kept[Scaled] = Kept(strips_bytes, size_of_strip)
         self._google_logos: Kept[bytes] = Kept(BRANDS_BYTES_KEPT, len)
 
     def renewed(self, signer: Signer, *, allow_http: bool, programs: Mapping[UUID, Signer]) -> PassPress:

@@ -14,6 +14,7 @@ from sqlmodel import col, select
 from werkzeug.test import TestResponse
 
 from passes.apple.pictures import png_size
+from tests.factories import CAFE
 from tests.people import publish
 from tests.unit.passes.test_brought import picture
 from tests.web.conftest import Cast, SignIn
@@ -287,6 +288,29 @@ def test_an_uploaded_logo_is_seen_at_once_and_on_the_cards_once_published(
     dropped = press(manager, server, "drop:logo", logo=logo, icon=name).get_data(as_text=True)
     assert 'name="logo" value=""' in dropped
     assert f'name="icon" value="{name}"' in dropped
+
+
+def test_a_picture_that_comes_with_the_review_is_in_it(manager: FlaskClient, server: ServerContext) -> None:
+    answer = press(manager, server, "review", logo="", logo_file=(io.BytesIO(picture(600, 150)), "logo.png"))
+    page = answer.get_data(as_text=True)
+    [name] = re.findall(r'name="logo" value="([^"]*)"', page)
+    assert len(name) == 64
+    assert "Look of the card · logo" in words(answer)
+
+
+def test_words_in_a_language_that_the_program_left_stay(
+    manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
+) -> None:
+    left = {"name": "Winter", "when": {"tiers": ["silver"]}, "texts": {"caption": {"en": "Snow", "ru": "Снег"}}}
+    look = {"description": {"en": "A card", "ru": "Карта"}, "looks": [left]}
+    with transaction(server.engine, ALL_PROGRAMS) as session:
+        languages = {**CAFE["program"], "languages": ["en", "mk"]}
+        publish(session, clock.now(), program=languages, **{"pass": look})
+    form = {"look_0_name": "Winter", "look_0_tiers": "silver", "look_0_caption_en": "Ice", "strip_kind": "plain"}
+    press(manager, server, "publish", description_en="The card", **form)
+    found = newest(server).file.look
+    assert found.description == {"en": "The card", "ru": "Карта"}
+    assert found.looks[0].texts.caption == {"en": "Ice", "ru": "Снег"}
 
 
 def test_a_file_that_is_no_picture_is_refused_beside_its_field(manager: FlaskClient, server: ServerContext) -> None:

@@ -36,7 +36,7 @@ from wallet_server.web.panel.program_look_draft import (
     draft_of,
     mended,
 )
-from wallet_server.web.panel.program_look_form import LookForm, form_of, read_form
+from wallet_server.web.panel.program_look_form import PICTURES, LookForm, form_of, read_form
 from wallet_server.web.panel.program_look_preview import preview_of, read_sample, sample_for
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.qr import qr_svg
@@ -80,7 +80,7 @@ def program_look_save(desk: Desk) -> Response:
         return _form_page(desk, form, refused=True, http_status=422)
     if form.version != desk.program.version:
         return _overtaken(desk, form)
-    return _review(desk, draft) if action == "review" else _publish(desk, form, draft.look)
+    return _review(desk, form, draft) if action == "review" else _publish(desk, form, draft.look)
 
 
 @blueprint.get("/programs/<slug>/program/look/progress")
@@ -137,7 +137,7 @@ def _publish(desk: Desk, form: LookForm, look: PassLook) -> Response:
     return see_other(url_for("panel.program_look_progress", slug=desk.program.slug))
 
 
-def _review(desk: Desk, draft: Draft) -> Response:
+def _review(desk: Desk, form: LookForm, draft: Draft) -> Response:
     """What publishing would change, for how many, and how long it takes; the form comes along unseen."""
     assert draft.file is not None
     assert draft.look is not None
@@ -146,7 +146,10 @@ def _review(desk: Desk, draft: Draft) -> Response:
         reach = reach_of(session, program.id)
         pace = pace_of(session, program.id, program.published_at)
     words = change_reader(program.file, draft.file, t)
-    kept = [(name, value) for name, value in request.form.items(multi=True) if name not in ("csrf_token", "action")]
+    # What was uploaded with this very press is in the form, and not yet in what the browser sent.
+    unsent = {"csrf_token", "action", *PICTURES}
+    kept = [(name, value) for name, value in request.form.items(multi=True) if name not in unsent]
+    kept += [(name, form[name]) for name in PICTURES]
     return panel_page(
         desk,
         "panel/program/look_review.html",

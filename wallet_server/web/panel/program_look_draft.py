@@ -243,6 +243,10 @@ def _look(read: _Reader, prefix: str, row: LookRow) -> dict[str, Any]:
         "dates": list(read.days(prefix, row)) or None,
     }
     captions = {code: text for code, text in row.captions.items() if text}
+    # Words in languages that the program has no longer stay as they are.
+    same = next((look for look in read.program.file.look.looks if look.name == name), None)
+    known = (same.texts.caption if same else None) or {}
+    captions |= {code: text for code, text in known.items() if code not in row.captions}
     return {
         "name": name,
         "when": {key: value for key, value in when.items() if value},

@@ -119,7 +119,12 @@ def _press() -> PassPress:
     context = server()
     return _kept(
         "draft_press",
-        lambda: PassPress(context.wallets.signer, allow_http=True, picture_of=stored_pictures(context.engine)),
+        lambda: PassPress(
+            context.wallets.signer,
+            allow_http=True,
+            picture_of=stored_pictures(context.engine),
+            strips_bytes=ART_BYTES_KEPT,
+        ),
     )
 
 
