@@ -54,6 +54,7 @@ _by_group = tuple(GROUPS.items())
 _AUXILIARY = list(GROUPS).index("auxiliary")
 _ROW_IS_SHARED = (PassStyle.STORE_CARD, PassStyle.COUPON, PassStyle.GENERIC)
 _WITHOUT_DATE = (PassStyle.STORE_CARD,)
+_STORE_CARD: Final = PassStyle.STORE_CARD.value  # a plain text is looked up faster than a member of an enumeration
 _SHARED: Final = (
     "organization_name",
     "description",
@@ -113,7 +114,7 @@ def _loyalty_card(content: PassContent, identity: _Identity) -> list[str]:
     parts = [
         _steady((PassStyle.STORE_CARD, logo_text(content), False, None), _shared_parts(content), identity),
         *_members(content, codes),
-        _style(groups_of(content), None, "fields", PassStyle.STORE_CARD, square=_is_square(codes)),
+        _style(groups_of(content), None, "fields", _STORE_CARD, square=_is_square(codes)),
     ]
     if content.semantics is not None:
         parts.append(_semantics(content.semantics, PassStyle.STORE_CARD))
@@ -125,7 +126,7 @@ def _any_pass(card: Pass, identity: _Identity) -> list[str]:
     parts = [
         _steady(_pass_parts(card), _shared_parts(card), identity),
         *_members(card, card.barcodes),
-        _style(_groups(fields), fields.transit_type, "fields", card.style, square=_is_square(card.barcodes)),
+        _style(_groups(fields), fields.transit_type, "fields", card.style.value, square=_is_square(card.barcodes)),
     ]
     if card.poster is not None:
         if card.style is not PassStyle.GENERIC:
