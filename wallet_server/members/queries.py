@@ -113,7 +113,8 @@ def member_by_referral_code(session: Session, code: str) -> Member | None:
 def search(session: Session, text: str, *, limit: int = 50, before: UUID | None = None) -> Sequence[Member]:
     """Members whose name, card, phone, e-mail or external id has ``text`` in it, the newest first.
 
-    An empty text finds all; those who have left are nobody any more. ``before`` is the last id of the page before; at most 200 to a page.
+    An empty text finds all; those who have left are nobody any more. ``before`` is the last id of the page
+    before; at most 200 to a page.
     """
     statement = select(Member).where(col(Member.left_at).is_(None))
     statement = statement.order_by(col(Member.id).desc()).limit(min(limit, PAGE_SIZE_MAX))

@@ -29,9 +29,9 @@ def members_where(
     """A statement that selects the ids of the program's members for whom the condition holds at ``now``.
 
     It names the program in each table itself, so that it may stand inside any other statement. Every part of
-    the condition must hold; a condition without parts is everybody who has not left. With ``among`` only these members are
-    asked, and no other's receipts are counted. Visits are purchases in the 30 days up to
-    and with ``now``, without those that were refunded whole; days since the last visit are whole ones.
+    the condition must hold; a condition without parts is everybody who has not left. With ``among`` only these
+    members are asked, and no other's receipts are counted. Visits are purchases in the 30 days up to and with
+    ``now``, without those that were refunded whole; days since the last visit are whole ones.
     """
     statement = sa.select(col(Member.id)).where(col(Member.program_id) == program.id, col(Member.left_at).is_(None))
     if among is not None:
