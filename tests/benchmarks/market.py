@@ -77,8 +77,8 @@ class Market:
     till_key: str
 
 
-def open_market(engine: Engine, *, members: int = MEMBERS) -> Market:
-    """Set everything up in a database that is empty."""
+def open_market(engine: Engine, *, members: int = MEMBERS, sold: int = OPENING_RECEIPTS) -> Market:
+    """Set everything up in a database that is empty; ``sold`` receipts have been recorded before."""
     now = datetime.now(UTC)
     migrations.upgrade(engine)
     file = ProgramFile.model_validate({**CAFE, "catalog": CATALOG, "rules": RULES, "tiers": TIERS})
@@ -94,7 +94,7 @@ def open_market(engine: Engine, *, members: int = MEMBERS) -> Market:
         with transaction(engine, program.id) as session:
             enrolled += enrol_many(session, program, people[start : start + ENROL_MAX], now=now, actor="bench")
     cards = tuple(one.card_number for one in enrolled)
-    commands = list(islice(receipts(cards, "opening", 0), OPENING_RECEIPTS))
+    commands = list(islice(receipts(cards, "opening", 0), sold))
     with transaction(engine, program.id) as session:
         record_purchases(session, program, commands, now=now, source="till", recorded_by="bench", on_error="return")
     # With empty tables PostgreSQL plans as for a handful of rows, and connections keep what they have planned.

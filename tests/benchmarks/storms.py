@@ -55,7 +55,7 @@ def storms(data: Path, rounds: int) -> dict[str, int]:
 
 def storm(engine: Engine, rounds: int) -> dict[str, int]:
     """Both storms on an empty database; raises ``AssertionError`` if its books do not add up at the end."""
-    market = open_market(engine, members=rounds * 2)
+    market = open_market(engine, members=rounds * 2, sold=0)
     arena = _Arena(market)
     with ThreadPoolExecutor(TILLS) as threads:
         spent = sum(not arena.double_spend(threads, number) for number in range(rounds))

@@ -6,9 +6,9 @@ fixed handful of statements: read what is needed, compute in memory in the given
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -18,11 +18,10 @@ from sqlmodel import Session
 
 from wallet_server.challenges import services as challenges
 from wallet_server.challenges.progress import ChallengeState
-from wallet_server.challenges.queries import Before, before_asked
 from wallet_server.db import ALL_PROGRAMS, insert_free_rows, insert_rows, set_scope, upsert_rows
-from wallet_server.errors import DomainError, NotFoundError
+from wallet_server.errors import DomainError
 from wallet_server.issuance.services import passes_changed
-from wallet_server.ledger.expiry import book_expired, current_balance, lock_asked
+from wallet_server.ledger.expiry import current_balance
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import balances as read_balances
 from wallet_server.ledger.services import post, release_pending
@@ -31,15 +30,24 @@ from wallet_server.notifications.facts import Noticed
 from wallet_server.notifications.services import tell
 from wallet_server.partners.services import settle
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.programs.queries import categories_asked, costs_asked, load_program
+from wallet_server.programs.queries import load_program
+from wallet_server.purchases.batch import (
+    Batch,
+    Members,
+    categories_of,
+    costs_of,
+    duplicate,
+    lock_members,
+    look_up,
+    usable_card,
+    versions_of,
+)
 from wallet_server.purchases.commands import CardRow, RecordPurchase, Source, check
 from wallet_server.purchases.models import Purchase, PurchaseLine, PurchaseTrace
 from wallet_server.purchases.noticed import noticed
 from wallet_server.purchases.plan import (
-    Person,
     Plan,
     Planned,
-    business_date,
     facts_of,
     is_running,
     line_rows,
@@ -48,26 +56,22 @@ from wallet_server.purchases.plan import (
     trace_row,
     version_for,
 )
-from wallet_server.purchases.queries import PURCHASE, cards_asked, cards_by_number, people_asked_for, receipts_asked
-from wallet_server.reads import Asked, ask, known, one_round
+from wallet_server.purchases.queries import PURCHASE, cards_by_number, people_asked_for, receipts_asked
+from wallet_server.reads import ask
 from wallet_server.rewards.services import grant
 from wallet_server.rewards.wins import Won
-from wallet_server.rules.book import rule_book
 from wallet_server.rules.engine import Quote
 from wallet_server.staff import audit
 from wallet_server.tiers.levels import Standing
 from wallet_server.tiers.queries import standings as read_standings
-from wallet_server.tiers.queries import standings_asked, with_windows
 from wallet_server.tiers.queries import tiers as read_tiers
 from wallet_server.tiers.services import reconsider
 from wallet_server.webhooks.events import Event
-from wallet_server.webhooks.services import emit, listeners_asked, silenced
+from wallet_server.webhooks.services import emit, silenced
 
 BATCH_MAX = 1_000
 IMPORT_PRIORITY = 10
 _OVERTAKEN_MAX = 5
-_Receipt = tuple[UUID, str]
-"""An outlet's id and its number of the receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +97,6 @@ class Recorded:
     rewards: tuple[Won, ...]
 
 
-@dataclass
-class _Batch:
-    """The commands with what has been refused so far."""
-
-    commands: Sequence[RecordPurchase]
-    actors: Sequence[str]
-    raise_errors: bool
-    refused: dict[int, DomainError] = field(default_factory=dict)
-
-    def refuse(self, index: int, error: DomainError) -> None:
-        if self.raise_errors:
-            raise error
-        self.refused[index] = error
-
-    def accepted(self) -> list[tuple[int, RecordPurchase]]:
-        return [(index, command) for index, command in enumerate(self.commands) if index not in self.refused]
-
-
 def quote_purchase(session: Session, program: ProgramDefinition, command: RecordPurchase, now: datetime) -> Quoted:
     """What a purchase would bring and cost; changes nothing, locks nothing. ``receipt_id`` is not looked at.
 
@@ -123,17 +109,17 @@ def quote_purchase(session: Session, program: ProgramDefinition, command: Record
 def _quote(session: Session, program: ProgramDefinition, command: RecordPurchase, now: datetime) -> Quoted:
     check(command, now=now, source="till", needs_receipt_id=False)
     cards = cards_by_number(session, program.id, [command.card_number])
-    card = _card(cards, command.card_number)
-    versions = _versions(session, program, [command], "till")
+    card = usable_card(cards, command.card_number)
+    versions = versions_of(session, program, [command], "till")
     plan = Plan(
         program,
         now,
         "till",
         {card.member_id: current_balance(session, program, card.member_id, now)},
         read_standings(session, program, [card.member_id], now),
-        ask(session, _categories_asked(program, [command])),
+        ask(session, categories_of(program, [command])),
         people_asked_for(session, program, [card.member_id], now, versions=versions.values()),
-        ask(session, _costs_asked(program, versions.values(), [command])),
+        ask(session, costs_of(program, versions.values(), [command])),
         versions,
     )
     made = plan.quote(command, card)
@@ -179,55 +165,42 @@ def record_purchases(
     assert len(commands) <= BATCH_MAX, f"{len(commands)} purchases were to be recorded at once"
     with _scoped(session, program), silenced(session, when=source == "import"):
         actors = [recorded_by] * len(commands) if isinstance(recorded_by, str) else recorded_by
-        batch = _Batch(commands, actors, on_error == "raise")
-        return _record(session, program, batch, now=now, source=source)
+        return _record(session, Batch(program, commands, actors, now, source, raise_errors=on_error == "raise"))
 
 
-def _record(
-    session: Session,
-    program: ProgramDefinition,
-    batch: _Batch,
-    *,
-    now: datetime,
-    source: Source,
-) -> list[Recorded | DomainError]:
-    commands = batch.commands
-    for index, command in enumerate(commands):
-        try:
-            check(command, now=now, source=source)
-        except DomainError as error:
-            batch.refuse(index, error)
-    versions = _versions(session, program, [command for _index, command in batch.accepted()], source)
-    known = _look_up(session, program, batch, versions)
-    cards, recorded = known.cards, known.recorded
-    members = _lock(session, program, batch, known, versions, now, source)
-    refused_before = dict(batch.refused)
+def _record(session: Session, batch: Batch) -> list[Recorded | DomainError]:
+    batch.refuse_where(lambda command: check(command, now=batch.now, source=batch.source))
+    batch.versions = versions_of(
+        session, batch.program, [command for _index, command in batch.accepted()], batch.source
+    )
+    found = look_up(session, batch)
+    members = lock_members(session, batch, found.cards)
+    recorded, refused_before = found.recorded, dict(batch.refused)
     for _attempt in range(_OVERTAKEN_MAX):
         batch.refused = dict(refused_before)
-        locked, standings = members.balances, members.standings
         plan = Plan(
-            program,
-            now,
-            source,
-            dict(locked),
-            dict(standings),
-            known.categories,
+            batch.program,
+            batch.now,
+            batch.source,
+            dict(members.balances),
+            dict(members.standings),
+            found.categories,
             members.people,
-            known.costs,
-            versions,
+            found.costs,
+            batch.versions,
         )
-        _refuse_recorded(plan, batch, recorded)
-        planned = _compute(plan, batch, cards)
+        batch.refuse_recorded(recorded)
+        planned = _compute(plan, batch, found.cards)
         if _claim(session, plan):
             break
         # Another till was faster, between our look and our write: now its receipt can be seen.
-        recorded = ask(session, receipts_asked(program.id, _receipts(program, batch, versions).values()))
+        recorded = ask(session, receipts_asked(batch.program.id, batch.receipts().values()))
     else:
         raise DomainError("busy", "the same receipts are being recorded elsewhere; try again", status=503)
     results = _write(session, plan, members)
     return [
         batch.refused[index] if index in batch.refused else results[planned[index].purchase_id]
-        for index in range(len(commands))
+        for index in range(len(batch.commands))
     ]
 
 
@@ -243,141 +216,14 @@ def _scoped(session: Session, program: ProgramDefinition) -> Iterator[None]:
         set_scope(session, before)
 
 
-def _card(cards: Mapping[str, CardRow], number: str) -> CardRow:
-    card = cards.get(number)
-    if card is None:
-        raise NotFoundError("unknown_card", "there is no card with this number in this program")
-    if card.blocked:
-        raise DomainError("card_blocked", "this card is blocked", status=409)
-    return card
-
-
-def _versions(
-    session: Session, program: ProgramDefinition, commands: Sequence[RecordPurchase], source: Source
-) -> dict[datetime, ProgramDefinition]:
-    """The versions in force at the moments of late receipts; an import brings its past under today's rules."""
-    if source == "import":
-        return {}
-    late = {command.occurred_at for command in commands if command.occurred_at < program.published_at}
-    return {moment: load_program(session, program_id=program.id, at=moment) for moment in sorted(late)}
-
-
-@dataclass(frozen=True, slots=True)
-class _LookedUp:
-    """What a batch names, as the database knows it."""
-
-    cards: Mapping[str, CardRow]
-    categories: Mapping[str, str | None]
-    costs: Mapping[str, int]
-    recorded: Mapping[_Receipt, UUID]
-
-
-def _look_up(
-    session: Session, program: ProgramDefinition, batch: _Batch, versions: Mapping[datetime, ProgramDefinition]
-) -> _LookedUp:
-    """Cards, products and receipts in one round; commands that name an unknown card or outlet are refused."""
-    for index, command in batch.accepted():
-        try:
-            version_for(program, versions, command).outlet(command.outlet)
-        except DomainError as error:
-            batch.refuse(index, error)
-    commands = [command for _index, command in batch.accepted()]
-    with one_round(session) as ask:
-        cards = ask(cards_asked(program.id, {command.card_number for command in commands}))
-        categories = ask(_categories_asked(program, commands))
-        costs = ask(_costs_asked(program, versions.values(), commands))
-        recorded = ask(receipts_asked(program.id, _receipts(program, batch, versions).values()))
-        ask(listeners_asked(session, program.id))
-    for index, command in batch.accepted():
-        try:
-            _card(cards.value, command.card_number)
-        except DomainError as error:
-            batch.refuse(index, error)
-    return _LookedUp(cards.value, categories.value, costs.value, recorded.value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Members:
-    """The members of a batch, locked."""
-
-    balances: dict[UUID, Balance]
-    standings: dict[UUID, Standing]
-    people: Mapping[UUID, Person]
-    challenges: Before
-
-
-def _lock(  # noqa: PLR0917 - what was looked up, and for whom
-    session: Session,
-    program: ProgramDefinition,
-    batch: _Batch,
-    looked_up: _LookedUp,
-    versions: Mapping[datetime, ProgramDefinition],
-    now: datetime,
-    source: Source,
-) -> _Members:
-    """Lock the balances, and read in the same round what only who holds the lock may rely upon."""
-    accepted = [command for _index, command in batch.accepted()]
-    member_ids = {looked_up.cards[command.card_number].member_id for command in accepted}
-    dates = {business_date(program, versions, command) for command in accepted}
-    board_asked, days_asked = before_asked(program, member_ids, dates, now)
-    with one_round(session) as ask:
-        locked = ask(lock_asked(program.id, member_ids, now))
-        standings = ask(standings_asked(program, member_ids))
-        board, days = ask(board_asked), ask(days_asked)
-    # An import brings its past: what of it has expired by now is the tick's to say.
-    balances = locked.value.balances if source == "import" else book_expired(session, program, locked.value, now)
-    return _Members(
-        balances,
-        with_windows(session, program, standings.value, now),
-        people_asked_for(session, program, member_ids, now, versions=versions.values()),
-        Before(board.value, days.value),
-    )
-
-
-def _categories_asked(program: ProgramDefinition, commands: Sequence[RecordPurchase]) -> Asked[dict[str, str | None]]:
-    skus = {line.sku for command in commands for line in command.lines if line.sku and line.category is None}
-    return categories_asked(program.id, skus)
-
-
-def _costs_asked(
-    program: ProgramDefinition, versions: Collection[ProgramDefinition], commands: Sequence[RecordPurchase]
-) -> Asked[dict[str, int]]:
-    """What the products cost, if a rule of the program asks for margins."""
-    if not any("margin_percent" in rule_book(version).asks for version in (program, *versions)):
-        return known({})
-    return costs_asked(program.id, {line.sku for command in commands for line in command.lines if line.sku})
-
-
-def _receipts(
-    program: ProgramDefinition, batch: _Batch, versions: Mapping[datetime, ProgramDefinition]
-) -> dict[int, _Receipt]:
-    return {
-        index: (version_for(program, versions, command).outlet(command.outlet).id, command.receipt_id)
-        for index, command in batch.accepted()
-    }
-
-
-def _refuse_recorded(plan: Plan, batch: _Batch, recorded: Mapping[_Receipt, UUID]) -> None:
-    """Refuse receipts that there are already."""
-    for index, receipt in _receipts(plan.program, batch, plan.versions).items():
-        if receipt in recorded:
-            batch.refuse(index, _duplicate(recorded[receipt]))
-
-
-def _duplicate(purchase_id: UUID) -> DomainError:
-    return DomainError(
-        "duplicate_receipt", "this receipt has been recorded before", status=409, purchase_id=str(purchase_id)
-    )
-
-
-def _compute(plan: Plan, batch: _Batch, cards: Mapping[str, CardRow]) -> dict[int, Planned]:
+def _compute(plan: Plan, batch: Batch, cards: Mapping[str, CardRow]) -> dict[int, Planned]:
     planned: dict[int, Planned] = {}
     in_batch: dict[tuple[str, str], UUID] = {}
     for index, command in batch.accepted():
         receipt = (command.outlet, command.receipt_id)
         try:
             if receipt in in_batch:
-                raise _duplicate(in_batch[receipt])
+                raise duplicate(in_batch[receipt])
             planned[index] = plan.add(command, cards[command.card_number], batch.actors[index])
             in_batch[receipt] = planned[index].purchase_id
         except DomainError as error:
@@ -398,7 +244,7 @@ def _claim(session: Session, plan: Plan) -> bool:
     return False
 
 
-def _write(session: Session, plan: Plan, members: _Members) -> dict[UUID, Recorded]:
+def _write(session: Session, plan: Plan, members: Members) -> dict[UUID, Recorded]:
     """Write everything else, and say what each purchase has brought."""
     if not plan.planned:
         return {}
