@@ -70,6 +70,9 @@ def cafe(path: str = "", value: Any = None) -> ProgramFile:
         ("segments.0.when", {}, "segment s: when.tiers silver → none"),
         ("segments.0", None, "segment s left the file; its saved segment stays"),
         ("pass.background", "#000000", "pass: background #1f3a5f → #000000"),
+        ("notifications", {"quiet_hours": {"from": "21:00", "to": "09:00"}},
+         "notifications: quiet_hours none → from 21:00 to 09:00"),
+        ("notifications", {"promotions_per_week": 3}, "notifications: promotions_per_week none → 3"),
     ],
 )  # fmt: skip
 def test_each_change_is_said_and_nothing_else(path: str, value: Any, said: str) -> None:
