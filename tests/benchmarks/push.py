@@ -49,7 +49,7 @@ from workers.runtime import make_runtime
 
 STREAMS = 300
 LATENCY_SECONDS = 0.05
-START_SECONDS_MAX = 20
+START_SECONDS_MAX = 120
 FAULT_EVERY = 97
 """A prime, so that faults meet rows and streams at ever different places."""
 ROUNDS_MAX = 200
