@@ -185,13 +185,6 @@ def enrol_many(
     return [enrolled.get(index) or batch.refused[index] for index in range(len(commands))]
 
 
-def record_consent(
-    session: Session, program: ProgramDefinition, member_id: UUID, *, marketing: bool, source: str, now: datetime
-) -> bool:
-    """Keep a member's answer to the marketing question with its proof; false if it is the one in force."""
-    return bool(consents.record_marketing(session, program.id, {member_id: Answer(marketing, source)}, now))
-
-
 def _person(program: ProgramDefinition, command: Enrol, now: datetime) -> _Person:
     phone = identity.parse_phone(command.phone, program.section.country) if command.phone else None
     email = identity.parse_email(command.email) if command.email else None

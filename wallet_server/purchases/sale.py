@@ -95,4 +95,5 @@ def _asked_for(command: RefundPurchase, left: Mapping[int, int]) -> dict[int, in
 
 
 def units(thousandths: int) -> str:
+    """A quantity as tills write it: ``1.5``."""
     return f"{thousandths // 1000}.{thousandths % 1000:03d}".rstrip("0").rstrip(".")

@@ -261,9 +261,6 @@ def _settle_health(session: Session, sent: Mapping[Line, Sequence[Outcome]], now
 
 def _judge(session: Session, webhook_id: UUID, outcomes: Sequence[Outcome], now: datetime) -> str:
     """Keep how the webhook fares; why it is to be switched off, or nothing."""
-    locked = sa.select(col(Webhook.disabled_at)).where(col(Webhook.id) == webhook_id).with_for_update(key_share=True)
-    if session.scalar(locked) is not None:
-        return ""  # switched off, or deleted, while it was being told
     if any(outcome.status == GONE for outcome in outcomes):
         return ANSWERED_GONE
     if any(outcome.delivered for outcome in outcomes):

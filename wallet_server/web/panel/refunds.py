@@ -20,6 +20,7 @@ from wallet_server.purchases.commands import RefundPurchase
 from wallet_server.purchases.models import PurchaseLine
 from wallet_server.purchases.queries import lines_of_purchase, purchase_by_id
 from wallet_server.purchases.refunds import Refunded, refund_purchase
+from wallet_server.purchases.sale import units
 from wallet_server.rules.words import Names
 from wallet_server.web.context import server
 from wallet_server.web.forms import parse_thousandths
@@ -76,7 +77,7 @@ def purchase_refund_submit(desk: Desk, purchase_id: UUID) -> Response:
         lines = lines_of_purchase(session, purchase_id)
     form = _read_form(lines)
     if request.form.get("action") == "all":
-        form = replace(form, quantities={line.line: _plain(_left(line)) for line in lines if _left(line)})
+        form = replace(form, quantities={line.line: units(_left(line)) for line in lines if _left(line)})
         return _form_page(desk, purchase_id, form)
     if request.form.get("action") == "preview":
         return _form_page(desk, purchase_id, form, block="effects")
@@ -163,10 +164,6 @@ def _read_form(lines: Sequence[PurchaseLine]) -> RefundForm:
 
 def _left(line: PurchaseLine) -> int:
     return line.quantity_thousandths - line.returned_thousandths
-
-
-def _plain(thousandths: int) -> str:
-    return f"{thousandths // 1000}.{thousandths % 1000:03d}".rstrip("0").rstrip(".")
 
 
 def _sentence(error: DomainError, t: Translator) -> str:
