@@ -27,6 +27,8 @@ Glyph = Literal["star", "heart", "cup", "leaf", "tick", "gift", "flower", "drop"
 Motif = Literal["hills", "snow", "blossom", "sun", "leaves", "stars", "hearts"]
 PictureHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """The name of an uploaded picture: the SHA-256 of the file that was kept, in hex (``programs/pictures.py``)."""
+TextPart = Literal["foreground", "label"]
+_TEXTS: Final[tuple[TextPart, ...]] = ("foreground", "label")
 Place = tuple[str | int, ...]
 """Where in the file something stands."""
 
@@ -227,7 +229,7 @@ class LowContrast:
     """A text that is hard to read (below 4.5 to 1): ``tier`` is the level whose colour lies behind it, if one does."""
 
     at: Place
-    part: Literal["foreground", "label"]
+    part: TextPart
     tier: str | None
     color: str
     background: str
@@ -241,11 +243,12 @@ def low_contrasts(section: PassLook, levels: Sequence[TierLevel]) -> tuple[LowCo
         at: Place = ("pass",) if index is None else ("pass", "looks", index)
         for tier, color in _tier_colors(look, levels):
             shown = resolved(section, look, index, color)
-            for part, text in (("foreground", shown.foreground), ("label", shown.label)):
+            for part in _TEXTS:
+                text = shown.foreground if part == "foreground" else shown.label
                 ratio = contrast(text, shown.background)
                 if ratio < TEXT_CONTRAST_MIN:
                     behind = tier if shown.background == color else None
-                    low = LowContrast(at, part, behind, text, shown.background, ratio)  # type: ignore[arg-type]
+                    low = LowContrast(at, part, behind, text, shown.background, ratio)
                     found.setdefault((at, part, shown.background), low)
     return tuple(found.values())
 

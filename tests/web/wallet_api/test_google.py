@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from dataclasses import replace
+from datetime import date
 from io import BytesIO
 
 import httpx
@@ -18,6 +19,8 @@ from google.auth import jwt
 from PIL import Image
 
 from passes.google.account import ServiceAccount
+from tests.unit.test_card_content import STATE
+from tests.unit.test_card_content import program as card_program
 from wallet_server.app import create_app
 from wallet_server.issuance.credentials import GoogleParameters
 from wallet_server.issuance.google import GoogleCards, class_suffix
@@ -41,8 +44,11 @@ class GoogleServer:
             return httpx.Response(503, json={"error": {"code": 503, "message": "down", "errors": []}})
         kind = request.url.path.split("/")[3]
         self.calls.append(f"{request.method} {kind}")
+        named = request.url.path.split("/")[4:]
+        if request.method == "GET":
+            return httpx.Response(200, json=self.resources[f"{kind}/{named[0]}"])
         body = json.loads(request.content)
-        key = f"{kind}/{body['id']}"
+        key = f"{kind}/{named[0] if named else body['id']}"
         if request.method == "POST" and key in self.resources:
             return httpx.Response(409, json={"error": {"code": 409, "message": "exists", "errors": []}})
         self.resources[key] = {**self.resources.get(key, {}), **body}
@@ -112,6 +118,28 @@ def test_places_go_to_the_class_that_all_cards_share(app, client, holder, google
 def test_places_are_not_told_before_google_allows_it(client, holder, google):
     client.get(f"/passes/{holder.page_token}/google")
     assert not [name for name, body in google.resources.items() if "merchantLocations" in body]
+
+
+def test_a_season_colours_the_class_of_all_cards_once_and_the_picture_of_each(parameters, settings, google):
+    winter = {"dates": [{"from": "12-01", "to": "02-28", "yearly": True}]}
+    look = {"name": "Winter", "when": winter, "background": "#16324F"}
+    program = card_program(**{"pass": {"stamps": "burgers", "looks": [look]}})
+    cards = GoogleCards(parameters, public_url=settings.public_url, transport=httpx.MockTransport(google))
+    colors, pictures = [], []
+    for day in (date(2026, 11, 30), date(2026, 12, 1), date(2026, 12, 2)):
+        cards.put(program, replace(STATE, wallet="google", live=True, today=day), page_url="https://x.example/m/1")
+        [color] = [body["hexBackgroundColor"] for name, body in google.resources.items() if "Class/" in name]
+        [card] = [body for name, body in google.resources.items() if "Object/" in name]
+        colors.append(color)
+        pictures.append(card["heroImage"]["sourceUri"]["uri"].rsplit("/", 1)[1])
+    cards.close()
+    assert colors == ["#1f3a5f", "#16324f", "#16324f"]
+    assert pictures == ["hero-own-0-mk-1-of-5.png", *["hero-0-0-mk-1-of-5.png"] * 2]
+    assert [call for call in google.calls if "Class" in call and not call.startswith("GET")] == [
+        "POST loyaltyClass",
+        "POST loyaltyClass",
+        "PATCH loyaltyClass",
+    ]
 
 
 def test_the_second_way_to_the_page_asks_google_nothing(client, holder, google):
