@@ -65,7 +65,7 @@ class ChangeReader:
                 self.t.gettext("Products: %(added)s new, %(changed)s changed, %(removed)s removed", **counts)
             )
         if one.kind == "reordered":
-            heading = self.t.gettext(HEADINGS["reordered"], what=self.t.gettext(PLURALS.get(one.noun, one.noun)))
+            heading = self.t.gettext(HEADINGS[one.kind], what=self.t.gettext(PLURALS.get(one.noun, one.noun)))
             before, after = (", ".join(self._name(one.noun, name) for name in names) for names in (one.old, one.new))
             return ChangeWords(heading, before, after)
         heading = self.t.gettext(HEADINGS[one.kind], what=self._what(one))
