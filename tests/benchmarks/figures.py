@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import baskets, engine, imports, latency, ledger, main_job
+from tests.benchmarks import baskets, engine, imports, latency, ledger, main_job, passes
 
 DOCS = Path(__file__).parents[2] / "docs"
 MODULES = {
@@ -21,6 +21,7 @@ MODULES = {
     "latency": latency,
     "ledger": ledger,
     "main_job": main_job,
+    "passes": passes,
 }
 HEAD = """# Figures
 
