@@ -186,8 +186,8 @@ def mail_findings(settings: Settings) -> list[Finding]:
             if line.has_extn("starttls"):
                 line.starttls(context=ssl.create_default_context())
                 line.ehlo()
-            elif parts.password and not encrypted and not _is_loopback(host):
-                return [broken("mail", f"{host} would hear the password unencrypted.", "Use smtps:// and port 465.")]
+            elif not encrypted and (parts.password or parts.query != "tls=none") and not _is_loopback(host):
+                return [broken("mail", f"{host} offers no encryption: nothing is sent.", "Use smtps:// and port 465.")]
             if parts.username:
                 line.login(unquote(parts.username), unquote(parts.password or ""))
     except smtplib.SMTPAuthenticationError:
