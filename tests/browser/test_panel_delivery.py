@@ -14,10 +14,9 @@ from tests.browser.conftest import Site
 from tests.browser.test_pages import PHONE_WIDTH, assert_accessible, assert_fits
 from wallet_server.db import ALL_PROGRAMS, create_engine, transaction
 from wallet_server.issuance.deliveries import Counts, add_counts, record_fetch, record_pushed, record_refused
-from wallet_server.issuance.delivery_queries import stock
 from wallet_server.issuance.models import DeliveryHour, DeliveryWatch, IssuedPass
 from wallet_server.issuance.services import google_object_made, passes_changed, register_device, unregister_device
-from wallet_server.issuance.watch import take_stock
+from wallet_server.issuance.watch import look, take_stock
 from wallet_server.programs.queries import load_program
 
 BASE = "/panel/programs/cafe-ohrid"
@@ -41,7 +40,7 @@ def trouble(site: Site) -> Any:
         record_pushed(session, {issued.id: issued.version}, now - timedelta(days=2) + timedelta(seconds=3))
         record_refused(session, {at_google.id: "403 permissionDenied: the issuer account may not write this class"})
         add_counts(session, _month(program.id, now))
-        take_stock(session, stock(session, now), now)
+        take_stock(session, look(session, now), now)
         watch = session.get_one(DeliveryWatch, program.id)
         watch.unfetched_alarm_since, watch.fetched_share, watch.usual_share = now - timedelta(hours=2), 0.12, 0.93
     yield

@@ -52,6 +52,20 @@ def test_an_idle_server_writes_nothing_while_it_counts(workshop, clock):
     assert all_rows(workshop, DeliveryMark) == [mark]
 
 
+def test_a_mark_that_a_moved_clock_left_behind_comes_back(workshop, clock):
+    clock.advance(86_400)
+    count_deliveries(workshop.context)
+    clock.advance(-86_000)
+    count_deliveries(workshop.context)
+    ana = workshop.on_phone(workshop.join(), "aa")
+    workshop.change(ana)
+    clock.advance(5)
+    fetch(workshop, ana)
+    clock.advance(5)
+    count_deliveries(workshop.context)
+    assert [(row.step, row.updates) for row in all_rows(workshop, DeliveryHour)] == [("fetched", 1)]
+
+
 def test_a_refusal_is_seen_on_the_pass_and_a_removal_by_apple_too(workshop, clock):
     ana, boris = workshop.on_phone(workshop.join(), "aa"), workshop.on_phone(workshop.join(), "bb")
     workshop.pushes.answers = {

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from wallet_server.db import upsert_rows
-from wallet_server.issuance.delivery import LAG_BOUNDS_S, judge_fetching, judge_refusals
-from wallet_server.issuance.delivery_queries import Stock, recent_and_usual
+from wallet_server.issuance.delivery import LAG_BOUNDS_S, Asked, judge_fetching, judge_refusals
+from wallet_server.issuance.delivery_queries import Stock, recent_and_usual, stock
 from wallet_server.issuance.models import DeliveryHour, DeliveryWatch
 
 KEEP_HOURS: Final = timedelta(days=60)
@@ -34,7 +34,24 @@ class Alarm:
     reason: str = ""
 
 
-def take_stock(session: Session, found: Mapping[UUID, Stock], now: datetime) -> list[Alarm]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was read of a program: its passes, and of which hours' updates how many were fetched."""
+
+    stock: Stock
+    recent: Asked
+    usual: Asked
+
+
+def look(session: Session, now: datetime) -> dict[UUID, Look]:
+    """Read what there is to judge, of all programs that have passes (scope ``ALL_PROGRAMS``)."""
+    return {
+        program_id: Look(found, *recent_and_usual(session, program_id, now))
+        for program_id, found in stock(session, now).items()
+    }
+
+
+def take_stock(session: Session, found: Mapping[UUID, Look], now: datetime) -> list[Alarm]:
     """Keep what was found of each program and judge it; the alarms that begin or end with it.
 
     Of two ticks at the same moment the second finds the alarm on, and does not tell of it again.
@@ -49,23 +66,23 @@ def take_stock(session: Session, found: Mapping[UUID, Stock], now: datetime) -> 
     }
     alarms: list[Alarm] = []
     rows = []
-    for program_id, stock in sorted(found.items()):
+    for program_id, seen in sorted(found.items()):
         last = before.get(program_id)
         unfetched_since = last.unfetched_alarm_since if last else None
         refused_since = last.refused_alarm_since if last else None
-        fetching = judge_fetching(*recent_and_usual(session, program_id, now), was_on=unfetched_since is not None)
-        refused = any(judge_refusals(mine, was_on=refused_since is not None) for mine in stock.passes.values())
+        fetching = judge_fetching(seen.recent, seen.usual, was_on=unfetched_since is not None)
+        refused = any(judge_refusals(mine, was_on=refused_since is not None) for mine in seen.stock.passes.values())
         if fetching.alarm != (unfetched_since is not None):
             alarms.append(Alarm(program_id, "unfetched", fetching.alarm, fetching.share, fetching.usual))
         if refused != (refused_since is not None):
-            alarms.append(_refused(program_id, stock, refused))
+            alarms.append(_refused(program_id, seen.stock, refused))
         rows.append(
             {
                 "program_id": program_id,
                 "watched_at": now,
                 "passes": {
                     wallet: {state.value: number for state, number in sorted(mine.items())}
-                    for wallet, mine in sorted(stock.passes.items())
+                    for wallet, mine in sorted(seen.stock.passes.items())
                 },
                 "before": last.before if last else {},
                 "unfetched_alarm_since": (unfetched_since or now) if fetching.alarm else None,
@@ -80,9 +97,9 @@ def take_stock(session: Session, found: Mapping[UUID, Stock], now: datetime) -> 
     return alarms
 
 
-def _refused(program_id: UUID, stock: Stock, on: bool) -> Alarm:
-    worst = max(stock.refusals, key=lambda refusal: refusal.passes, default=None)
-    passes = sum(refusal.passes for refusal in stock.refusals)
+def _refused(program_id: UUID, found: Stock, on: bool) -> Alarm:
+    worst = max(found.refusals, key=lambda refusal: refusal.passes, default=None)
+    passes = sum(refusal.passes for refusal in found.refusals)
     return Alarm(program_id, "refused", on, refused=passes, reason=worst.reason if worst else "")
 
 

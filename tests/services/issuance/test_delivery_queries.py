@@ -13,7 +13,7 @@ from tests.conftest import NOW
 from tests.services.issuance.test_deliveries import at, count, fetch, push
 from tests.services.issuance.test_passes import change, register, unregister
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
-from wallet_server.issuance import invariants
+from wallet_server.issuance import invariants, watch
 from wallet_server.issuance.deliveries import Counts, add_counts, record_refused, uncounted_fetches
 from wallet_server.issuance.delivery import Asked, PassState, state_of, watched_hours
 from wallet_server.issuance.delivery_queries import (
@@ -138,7 +138,7 @@ def fill(shop, asked_and_prompt: dict[str, tuple[int, int]], now) -> None:
 
 def look(shop, now):
     with reading(shop.engine, ALL_PROGRAMS) as session:
-        found = stock(session, now)
+        found = watch.look(session, now)
     with transaction(shop.engine, ALL_PROGRAMS) as session:
         return take_stock(session, found, now)
 

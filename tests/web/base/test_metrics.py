@@ -14,8 +14,7 @@ from tests.web.helpers import StoppedClock
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.deliveries import Counts, add_counts
-from wallet_server.issuance.delivery_queries import stock
-from wallet_server.issuance.watch import take_stock
+from wallet_server.issuance.watch import look, take_stock
 from wallet_server.members.services import Enrolled
 
 ORDER = ["method", "route", "status", "wallet", "state", "step", "kind", "le"]
@@ -24,7 +23,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 
 def watch(server: ServerContext, clock: StoppedClock) -> None:
     with reading(server.engine, ALL_PROGRAMS) as session:
-        found = stock(session, clock.now())
+        found = look(session, clock.now())
     with transaction(server.engine, ALL_PROGRAMS) as session:
         take_stock(session, found, clock.now())
 
