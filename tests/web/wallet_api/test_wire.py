@@ -6,11 +6,8 @@ Each row of a table is reported by itself; rows of a table are a story and come 
 from __future__ import annotations
 
 import json
-import re
-import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
@@ -19,78 +16,22 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlmodel import select
 from werkzeug.http import http_date
 
 from passes.apple.certificates import PassIdentity
 from tests.apple_ca import AppleCA
-from tests.web.wallet_api.conftest import Cardholder, make_holder
-from tests.web.wallet_api.wire import Heard, Line, web_server
+from tests.web.wallet_api.conftest import make_holder
+from tests.web.wallet_api.wire import Line, web_server
+from tests.web.wallet_api.world import DEVICE, PUSH, World, join, rows_of, signatures_of
 from wallet_server import tokens
 from wallet_server.context import ServerContext, make_context
-from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.issuance.keys import KeyVault, import_certificate, signing_request
 from wallet_server.issuance.models import Device, Registration
-from wallet_server.issuance.services import assign_tags
-from wallet_server.members.services import Enrol, enrol
-from wallet_server.programs.queries import load_program
 from wallet_server.settings import load_settings
 
 OWN = "pass.com.example.bakery"
-DEVICE = "d" * 32
-PUSH = "ab" * 32
 PKPASS = "application/vnd.apple.pkpass"
-
-
-@dataclass
-class World:
-    """A server, and members of two programs whose passes are of two types."""
-
-    line: Line
-    server: ServerContext
-    ana: Cardholder
-    bo: Cardholder
-    """Of Ana's program."""
-    baker: Cardholder
-    """Of the program with a pass type of its own."""
-
-    def type_of(self, holder: Cardholder) -> str:
-        return self.server.wallets.signer_of(holder.program.id).pass_type_id
-
-    def auth(self, holder: Cardholder) -> dict[str, str]:
-        return {"Authorization": f"ApplePass {holder.token}"}
-
-    def registration(self, holder: Cardholder, device: str = DEVICE) -> str:
-        return f"/apple/v1/devices/{device}/registrations/{self.type_of(holder)}/{holder.serial}"
-
-    def list_of(self, holder: Cardholder, query: str = "", device: str = DEVICE) -> str:
-        return f"/apple/v1/devices/{device}/registrations/{self.type_of(holder)}{query}"
-
-    def pass_of(self, holder: Cardholder) -> str:
-        return f"/apple/v1/passes/{self.type_of(holder)}/{holder.serial}"
-
-    def register(self, holder: Cardholder, device: str = DEVICE, push: str = PUSH) -> Heard:
-        body = json.dumps({"pushToken": push}).encode()
-        return self.line.ask("POST", self.registration(holder, device), self.auth(holder), body)
-
-    def changed(self, holder: Cardholder, query: str = "", device: str = DEVICE) -> tuple[int, set[str], str]:
-        heard = self.line.ask("GET", self.list_of(holder, query, device))
-        if heard.status == 204:
-            assert heard.body == b""
-            return 204, set(), ""
-        assert heard.headers["content-type"] == "application/json"
-        told = json.loads(heard.body)
-        assert told.keys() == {"serialNumbers", "lastUpdated"}
-        assert re.fullmatch("[0-9]+", told["lastUpdated"]), "a tag needs no encoding, whoever sends it back"
-        assert len(told["serialNumbers"]) == len(set(told["serialNumbers"]))
-        return heard.status, set(told["serialNumbers"]), told["lastUpdated"]
-
-    def fetch(self, holder: Cardholder, method: str = "GET", **headers: str) -> Heard:
-        return self.line.ask(method, self.pass_of(holder), {**self.auth(holder), **headers})
-
-    def tag(self, *holders: Cardholder) -> int:
-        with transaction(self.server.engine, ALL_PROGRAMS) as session:
-            return assign_tags(session, [holder.issued().id for holder in holders])
 
 
 @pytest.fixture(scope="module")
@@ -127,31 +68,10 @@ def running(
 @pytest.fixture
 def world(running: tuple[Line, ServerContext]) -> Iterator[World]:
     line, server = running
-    yield World(line, server, *(_join(server, slug) for slug in ("cafe-ohrid", "cafe-ohrid", "bakery-bitola")))
+    yield World(line, server, *(join(server, slug) for slug in ("cafe-ohrid", "cafe-ohrid", "bakery-bitola")))
     with transaction(server.engine, ALL_PROGRAMS) as session:
         session.execute(sa.delete(Registration))
         session.execute(sa.delete(Device))
-
-
-def _join(server: ServerContext, slug: str) -> Cardholder:
-    with transaction(server.engine, ALL_PROGRAMS) as session:
-        program = load_program(session, slug=slug)
-        someone = Enrol(email=f"{secrets.token_hex(8)}@example.com", name="Ана")
-        member_id = enrol(session, program, someone, now=datetime.now(UTC), actor="member").member_id
-    return Cardholder(server, program, member_id)
-
-
-def rows_of(world: World, table: type[Any]) -> list[Any]:
-    with reading(world.server.engine, ALL_PROGRAMS) as session:
-        return list(session.exec(select(table)))
-
-
-def signatures_of(world: World) -> float:
-    """How many passes all processes have signed."""
-    found = re.search(
-        r"^wallet_passes_signed_total ([0-9.]+)$", world.line.ask("GET", "/metrics").body.decode(), re.MULTILINE
-    )
-    return float(found[1]) if found else 0.0
 
 
 def test_registering_and_unregistering(world: World, subtests: Any) -> None:
