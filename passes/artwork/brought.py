@@ -63,7 +63,8 @@ def brought_logo(master: bytes) -> Scaled:
 def brought_icon(master: bytes, background: str) -> Scaled:
     """Return a kept icon at the three scales, on the card's colour (``#RRGGBB``) where it is transparent."""
     image = _on(_kept(master), background)
-    return Scaled(*(_resized(image, (side * scale, side * scale)) for side in ICON_POINTS[:1] for scale in (1, 2, 3)))
+    width, height = ICON_POINTS
+    return Scaled(*(_resized(image, (width * scale, height * scale)) for scale in (1, 2, 3)))
 
 
 def brought_google_logo(master: bytes, background: str) -> bytes:
