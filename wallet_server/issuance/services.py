@@ -7,7 +7,7 @@ gives the update tag. No network is touched here.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,27 +20,23 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Session, SQLModel, col
 
 from wallet_server.db import UTCDateTime, insert_rows, new_id, upsert_rows
+from wallet_server.issuance.announcements import PASS_CHANGED as PASS_CHANGED  # noqa: PLC0414 - callers find all here
+from wallet_server.issuance.announcements import Notes, announce_changes
+from wallet_server.issuance.announcements import announce as announce  # noqa: PLC0414 - the same
 from wallet_server.issuance.deliveries import record_fetch as record_fetch  # noqa: PLC0414 - callers find all here
 from wallet_server.issuance.deliveries import record_pushed as record_pushed  # noqa: PLC0414 - the same
 from wallet_server.issuance.deliveries import record_refused as record_refused  # noqa: PLC0414 - the same
 from wallet_server.issuance.models import Device, GoogleCallback, IssuedPass, Registration, UpdateTag
-from wallet_server.outbox import services as outbox
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.reads import Asked, OneOf, Read, ask
 
 PASS: sa.Table = IssuedPass.__table__  # type: ignore[attr-defined]
-PASS_CHANGED: Final = "pass.changed"  # noqa: S105 - a topic, not a password
-PUSH_QUEUE: Final = "push"
-PASSES_PER_ROW_MAX: Final = 200
 MEMBERS_PER_STATEMENT_MAX: Final = 5_000
 CALLBACKS_PRUNED_MAX: Final = 5_000
 SERIAL_BYTES: Final = 16
 WALLETS: Final = ("apple", "google")
 REFRESHED_AT_ONCE: Final = 1_000
 REFRESH_PRIORITY: Final = 20
-
-Notes = Mapping[UUID, Mapping[str, Any]]
-"""What has happened to each member, as JSON: ``notifications.facts.Noticed``."""
 
 
 class one_second_after(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
@@ -112,7 +108,7 @@ def passes_changed(
         chunk = wanted[start : start + MEMBERS_PER_STATEMENT_MAX]
         changed = _next_versions(session, program.id, _VERSIONS_OF_MEMBERS, chunk, now)
         live = {pass_id: member_id for pass_id, (live, member_id) in changed.items() if live}
-        _announce(session, program.id, live, now, priority=priority, notes=notes or {})
+        announce_changes(session, program.id, live, now, priority=priority, notes=notes or {})
 
 
 def passes_changed_by_id(
@@ -198,40 +194,6 @@ def _raise(one_of: OneOf, column: sa.Column[Any]) -> sa.sql.dml.ReturningUpdate[
 
 _VERSIONS_OF_MEMBERS: Final = Read(lambda one_of: _raise(one_of, PASS.c.member_id))
 _VERSIONS_OF_PASSES: Final = Read(lambda one_of: _raise(one_of, PASS.c.id))
-
-
-def announce(session: Session, program_id: UUID, pass_ids: Sequence[UUID], now: datetime, *, priority: int = 0) -> None:
-    """Have these passes pushed after the commit, at most 200 in a row of the outbox."""
-    _announce(session, program_id, dict.fromkeys(pass_ids), now, priority=priority, notes={})
-
-
-def _announce(
-    session: Session,
-    program_id: UUID,
-    passes: Mapping[UUID, UUID | None],
-    now: datetime,
-    *,
-    priority: int,
-    notes: Notes,
-) -> None:
-    """Write the work for passes (with their members), and what has happened to those of its members."""
-    works = []
-    change = new_id().hex  # what is decided about a member's note is decided once, however often it is read
-    for part in _parts(sorted(passes)):
-        payload: dict[str, Any] = {"v": 1, "pass_ids": [str(pass_id) for pass_id in part]}
-        owners = {passes[pass_id] for pass_id in part}
-        members = [member_id for member_id in notes if member_id in owners]
-        if members:
-            payload |= {"change": change, "notes": {str(key): notes[key] for key in sorted(members)}}
-        works.append(
-            outbox.Work(topic=PASS_CHANGED, queue=PUSH_QUEUE, program_id=program_id, payload=payload, priority=priority)
-        )
-    outbox.add_many(session, works, now=now)
-
-
-def _parts(pass_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
-    for start in range(0, len(pass_ids), PASSES_PER_ROW_MAX):
-        yield pass_ids[start : start + PASSES_PER_ROW_MAX]
 
 
 def assign_tags(session: Session, pass_ids: Collection[UUID]) -> int:
