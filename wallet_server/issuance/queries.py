@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -29,6 +29,7 @@ from wallet_server.members.models import Card, Member, MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import product_names
 from wallet_server.purchases.models import Purchase, Visit
+from wallet_server.reads import Asked, OneOf, Read, ask
 from wallet_server.rewards.models import Voucher
 from wallet_server.rewards.queries import vouchers
 from wallet_server.tiers.models import MemberTier
@@ -43,6 +44,11 @@ VISITS_LOOKED_BACK_DAYS: Final = 365
 
 News = Callable[[Session, Collection[UUID]], Mapping[UUID, Said]]
 """What members were told: ``notifications.queries.said_to``, which lives a floor above."""
+
+
+def _table(model: type[SQLModel]) -> sa.Table:
+    table: sa.Table = model.__table__  # type: ignore[attr-defined]
+    return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,62 +132,94 @@ def card_states(
     Call it in one consistent read. A blocked card's pass, and one that was voided, is ``voided``.
     """
     assert len(pass_ids) <= CARDS_MAX, f"{len(pass_ids)} cards were to be read at once"
-    rows = session.execute(
-        sa.select(IssuedPass, Member, Card, col(MemberTier.tier))
-        .join(Member, col(Member.id) == col(IssuedPass.member_id))
-        .join(Card, col(Card.id) == col(IssuedPass.card_id))
-        .outerjoin(MemberTier, col(MemberTier.member_id) == col(IssuedPass.member_id))
-        .where(col(IssuedPass.id).in_(list(pass_ids)), col(IssuedPass.program_id) == program.id)
-        .order_by(col(IssuedPass.id))
-    ).all()
-    member_ids = sorted({member.id for _, member, _, _ in rows})
+    values = {"program_id": program.id, "ids": list(pass_ids)}
+    cards = ask(session, Asked(_CARDS, values, lambda rows: [_Card(*row) for row in rows]))
+    member_ids = sorted({card.member_id for card in cards})
     if not member_ids:
         return []
     accounts = current_balances(session, program, member_ids, now)
     standings = states(session, program, member_ids, now)
     won = _vouchers(session, member_ids, now)
     told = news(session, member_ids)
-    visited = _visits(session, program, {member.id: member for _, member, _, _ in rows}.values())
+    visited = _visits(session, program, {card.member_id: card for card in cards})
     ways = _ways(session, program, member_ids, now) if asks_way(program) else {}
     today = now.astimezone(ZoneInfo(program.time_zone)).date()
     return [
         _card_state(
-            issued,
-            member,
             card,
-            tier=tier,
-            tier_done=ways.get(member.id),
+            tier_done=ways.get(card.member_id),
             today=today,
-            spendable=shown(accounts.get(member.id, Balance()), program.points),
-            pending=accounts.get(member.id, Balance()).pending,
-            challenges=standings.get(member.id, ()),
-            vouchers=won.get(member.id, ()),
-            **asdict(told.get(member.id, Said())),
-            visits=visited.get(member.id, ()),
+            spendable=shown(accounts.get(card.member_id, Balance()), program.points),
+            pending=accounts.get(card.member_id, Balance()).pending,
+            challenges=standings.get(card.member_id, ()),
+            vouchers=won.get(card.member_id, ()),
+            **asdict(told.get(card.member_id, Said())),
+            visits=visited.get(card.member_id, ()),
         )
-        for issued, member, card, tier in rows
+        for card in cards
     ]
 
 
-def _card_state(issued: IssuedPass, member: Member, card: Card, *, tier: str | None, **values: Any) -> CardState:
-    state = CardState(
-        pass_id=issued.id,
-        wallet=issued.wallet,
-        serial=issued.serial,
-        version=issued.version,
-        token_generation=issued.token_generation,
-        last_modified=issued.last_modified,
-        fetched_version=issued.fetched_version,
-        live=issued.live,
-        member_id=member.id,
-        member_token_generation=member.token_generation,
-        language=member.language,
-        name=member.name,
-        card_number=card.number,
-        tier=tier,
-        voided=issued.voided_at is not None or card.blocked_at is not None,
-        **values,
+class _Card(NamedTuple):
+    """A pass, its member and its card; what :class:`CardState` has as well has the same name."""
+
+    pass_id: UUID
+    wallet: str
+    serial: str
+    version: int
+    token_generation: int
+    last_modified: datetime
+    fetched_version: int
+    live: bool
+    member_id: UUID
+    member_token_generation: int
+    language: str
+    name: str | None
+    card_number: str
+    tier: str | None
+    voided: bool
+    joined_outlet_id: UUID | None
+    joined_at: datetime
+
+
+def _select_cards(one_of: OneOf) -> sa.Select[Any]:
+    issued, member, card, tier = _table(IssuedPass), _table(Member), _table(Card), _table(MemberTier)
+    return (
+        sa.select(
+            issued.c.id,
+            issued.c.wallet,
+            issued.c.serial,
+            issued.c.version,
+            issued.c.token_generation,
+            issued.c.last_modified,
+            issued.c.fetched_version,
+            issued.c.live,
+            member.c.id,
+            member.c.token_generation,
+            member.c.language,
+            member.c.name,
+            card.c.number,
+            tier.c.tier,
+            sa.or_(issued.c.voided_at.is_not(None), card.c.blocked_at.is_not(None)),
+            member.c.outlet_id,
+            member.c.joined_at,
+        )
+        .select_from(issued)
+        .join(member, member.c.id == issued.c.member_id)
+        .join(card, card.c.id == issued.c.card_id)
+        .outerjoin(tier, tier.c.member_id == issued.c.member_id)
+        .where(issued.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()), one_of(issued.c.id, "ids"))
+        .order_by(issued.c.id)
     )
+
+
+_CARDS: Final = Read(_select_cards)
+
+
+def _card_state(card: _Card, **values: Any) -> CardState:
+    known = card._asdict()
+    del known["joined_outlet_id"], known["joined_at"]
+    state = CardState(**known, **values)
     return voided_state(state) if state.voided else state
 
 
@@ -234,25 +272,19 @@ def _a_look_back_sqlite(element: Any, compiler: Any, **arguments: Any) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f000', {moment}, '-{VISITS_LOOKED_BACK_DAYS} days')"
 
 
-def _table(model: type[SQLModel]) -> sa.Table:
-    table: sa.Table = model.__table__  # type: ignore[attr-defined]
-    return table
-
-
 def _visits(
-    session: Session, program: ProgramDefinition, members: Iterable[Member]
+    session: Session, program: ProgramDefinition, members: Mapping[UUID, _Card]
 ) -> dict[UUID, tuple[OutletVisits, ...]]:
     """Where these members were in the year before their newest visit, refunded receipts aside; the outlet that
     somebody joined at counts as a first visit. Empty, and free, where a card has room for all outlets.
     """
     if not outlet_map(program).needs_choice:
         return {}
-    people = list(members)
     seen: defaultdict[UUID, dict[UUID, tuple[int, datetime]]] = defaultdict(dict)
-    for member in people:
-        if member.outlet_id is not None:
-            seen[member.id][member.outlet_id] = (1, member.joined_at)
-    ids = [member.id for member in people]
+    for member_id, card in members.items():
+        if card.joined_outlet_id is not None:
+            seen[member_id][card.joined_outlet_id] = (1, card.joined_at)
+    ids = list(members)
     statistics, bought, been = _table(MemberStatistics).c, _table(Purchase).c, _table(Visit).c
     for table, condition in ((bought, bought.refunded_at.is_(None)), (been, sa.true())):
         since = _a_look_back(statistics.last_visit_at)

@@ -20,12 +20,12 @@ from sqlmodel import Session
 from wallet_server.db import UTCDateTime, among
 from wallet_server.ledger.models import Lot
 from wallet_server.ledger.postings import Balance, LotShares, lose
-from wallet_server.ledger.queries import BALANCE, BALANCE_COLUMNS, balance_of, balances
+from wallet_server.ledger.queries import BALANCE, BALANCE_COLUMNS, balance_of, balances_asked
 from wallet_server.ledger.services import lock_balances, post
 from wallet_server.members.models import Member, MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import list_programs, load_program
-from wallet_server.reads import Asked, Read, Rows, ask, known
+from wallet_server.reads import Asked, Read, Rows, ask, known, one_round
 from wallet_server.webhooks.events import Event
 from wallet_server.webhooks.services import emit
 
@@ -257,17 +257,40 @@ def current_balances(
     session: Session, program: ProgramDefinition, member_ids: Collection[UUID], now: datetime
 ) -> dict[UUID, Balance]:
     """The accounts of the program's members less what has expired by now, whether it was booked or not; no lock."""
-    found = balances(session, member_ids)
-    if not found:
-        return found
-    due = [_dated(now)]
-    if program.points.expiry.kind == "inactivity_days":
-        due.append(_idle(program, now))
-    for lots in due:
-        for row in session.connection().execute(lots.where(among(session, LOT.c.member_id, found))):
+    with one_round(session) as ask_for:
+        accounts = ask_for(balances_asked(program.id, member_ids))
+        expired = ask_for(_expired_asked(program.id, member_ids, now))
+    found = accounts.value
+    for member_id, points in expired.value.items():
+        found[member_id] = replace(found[member_id], spendable=found[member_id].spendable - points)
+    if found and program.points.expiry.kind == "inactivity_days":
+        for row in session.connection().execute(_idle(program, now).where(among(session, LOT.c.member_id, found))):
             before = found[row.member_id]
             found[row.member_id] = replace(before, spendable=before.spendable - row.points)
     return found
+
+
+def _expired_asked(program_id: UUID, member_ids: Collection[UUID], now: datetime) -> Asked[dict[UUID, int]]:
+    """Points that have expired by now and are not booked yet, of members who have any."""
+    if not member_ids:
+        return known({})
+    values = {"program_id": program_id, "member_ids": list(member_ids), "now": now}
+    return Asked(_EXPIRED, values, lambda rows: {member_id: int(points) for member_id, points in rows})
+
+
+_EXPIRED: Final = Read(
+    lambda one_of: (
+        sa.select(LOT.c.member_id, sa.func.sum(LOT.c.remaining - LOT.c.held))
+        .where(
+            LOT.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
+            one_of(LOT.c.member_id, "member_ids"),
+            AVAILABLE,
+            LOT.c.remaining > 0,  # says to both databases that the index of open lots fits
+            LOT.c.expires_at <= sa.bindparam("now", type_=UTCDateTime()),
+        )
+        .group_by(LOT.c.member_id)
+    )
+)
 
 
 def current_balance(session: Session, program: ProgramDefinition, member_id: UUID, now: datetime) -> Balance:

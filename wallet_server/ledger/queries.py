@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from wallet_server.db import ALL_PROGRAMS, among
 from wallet_server.ledger.models import Entry, Hold, Lot, MemberBalance, Posting
 from wallet_server.ledger.postings import Balance
 from wallet_server.programs.points import PointsSettings
+from wallet_server.reads import Asked, Read, known
 
 PAGE_SIZE_MAX = 200
 
@@ -88,6 +89,21 @@ def balances(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Balan
         return {}
     rows = session.execute(select_balances(session, member_ids))
     return {row.member_id: balance_of(*row) for row in rows}
+
+
+def balances_asked(program_id: UUID, member_ids: Collection[UUID]) -> Asked[dict[UUID, Balance]]:
+    """As :func:`balances`, to be asked with other things."""
+    if not member_ids:
+        return known({})
+    values = {"program_id": program_id, "member_ids": list(member_ids)}
+    return Asked(_BALANCES, values, lambda rows: {row[0]: balance_of(*row) for row in rows})
+
+
+_BALANCES: Final = Read(
+    lambda one_of: sa.select(*BALANCE_COLUMNS).where(
+        BALANCE.c.program_id == sa.bindparam("program_id", type_=sa.Uuid()), one_of(BALANCE.c.member_id, "member_ids")
+    )
+)
 
 
 def balance_of(  # noqa: PLR0917 - the columns in their order
