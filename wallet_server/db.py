@@ -18,11 +18,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -30,7 +28,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
 from sqlmodel import Field, Session, SQLModel
 
-from wallet_server import arrays, pipeline
+from wallet_server import arrays, connections, pipeline
 from wallet_server.columns import JSONColumn as JSONColumn  # noqa: PLC0414 - models find all that they need here
 from wallet_server.columns import PackedJSON as PackedJSON  # noqa: PLC0414 - the same
 from wallet_server.columns import UTCDateTime as UTCDateTime  # noqa: PLC0414 - the same
@@ -46,10 +44,6 @@ SQLModel.metadata.naming_convention = {
 }
 metadata = SQLModel.metadata
 
-LOCK_TIMEOUT_MS: Final = 2_000
-STATEMENT_TIMEOUT_MS: Final = 15_000
-IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 30_000
-SQLITE_BUSY_TIMEOUT_MS: Final = 10_000
 CONNECTION_SECONDS_MAX: Final = 600
 """Connections are renewed: SQLite reads the planner's statistics only when it opens the file."""
 
@@ -158,11 +152,6 @@ def _assert_scope(scope: Scope, program_ids: Iterable[UUID | None]) -> None:
             raise UnscopedQueryError(f"a row of program {program_id} was written in the scope of {scope}")
 
 
-UNTRIED_SECONDS_MAX = 1.0
-"""How long a connection to PostgreSQL may rest and be used again without being tried first."""
-_USED_AT: Final = "used at"
-
-
 def create_engine(url: str | URL, *, pool_size: int = 5) -> Engine:
     """An engine for a SQLite file or a PostgreSQL database.
 
@@ -171,80 +160,12 @@ def create_engine(url: str | URL, *, pool_size: int = 5) -> Engine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        if not parsed.database or parsed.database == ":memory:":
-            raise ConfigurationError("SQLite needs a file: several processes share the database")
-        folder = Path(parsed.database).resolve().parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise ConfigurationError(f"the database folder {folder} does not exist or cannot be written")
-        engine = sa.create_engine(
-            parsed,
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            json_serializer=to_json,
-            pool_timeout=10,
-            hide_parameters=True,
-        )
-        event.listen(engine, "connect", _on_sqlite_connect)
-        event.listen(engine, "begin", _on_sqlite_begin)
-        return engine
+        return connections.to_sqlite(parsed, pool_size)
     if parsed.get_backend_name() in ("postgresql", "postgres"):
-        options = (
-            f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-            f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
-        )
-        engine = sa.create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            pool_timeout=10,
-            json_serializer=to_json,
-            hide_parameters=True,
-            connect_args={"options": options, "connect_timeout": 5},
-        )
+        engine = connections.to_postgresql(parsed, pool_size)
         pipeline.listen(engine)
-        event.listen(engine, "checkin", _on_checkin)
-        event.listen(engine, "checkout", _on_checkout)
         return engine
     raise ConfigurationError(f"DATABASE_URL: {parsed.get_backend_name()} is not supported; use sqlite or postgresql")
-
-
-def _on_checkin(_connection: Any, record: Any) -> None:
-    record.info[_USED_AT] = time.monotonic()
-
-
-def _on_checkout(connection: Any, record: Any, _proxy: Any) -> None:
-    """Try a connection that has rested: the server may have been started anew meanwhile.
-
-    SQLAlchemy's own ping tries each time, which a busy till pays with a round trip for every transaction.
-    """
-    if time.monotonic() - record.info.get(_USED_AT, 0.0) < UNTRIED_SECONDS_MAX:
-        return
-    try:
-        connection.execute("SELECT 1")
-        connection.rollback()
-    except psycopg.Error as error:
-        raise sa.exc.DisconnectionError("the connection was lost while it rested") from error
-
-
-def _on_sqlite_connect(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves: the driver's own guess would be DEFERRED
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "cache_size=-32000",
-        "temp_store=MEMORY",
-        "wal_autocheckpoint=4000",  # 16 MB: an import would else write each page back several times
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _on_sqlite_begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 class _WriteLocks(threading.local):

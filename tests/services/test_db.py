@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from tests.conftest import NOW
-from wallet_server import db, migrations
+from wallet_server import connections, migrations
 from wallet_server.db import ALL_PROGRAMS, UnscopedQueryError, new_id, reading, transaction, upsert_rows
 from wallet_server.programs.models import Category, Program
 
@@ -103,7 +103,7 @@ def test_a_lost_connection_costs_one_answer_at_most(
 ) -> None:
     engine = postgresql_engine
     engine.dispose()
-    monkeypatch.setattr(db, "UNTRIED_SECONDS_MAX", 0.0 if rested else 3600.0)
+    monkeypatch.setattr(connections, "UNTRIED_SECONDS_MAX", 0.0 if rested else 3600.0)
     _end_sessions(engine)
     if not rested:
         with pytest.raises(DBAPIError), reading(engine, ALL_PROGRAMS) as session:
