@@ -177,10 +177,21 @@ def settle(session: Session, sent: Mapping[Line, Sequence[Outcome]], now: dateti
     A line holds its outcomes up to and with its first failure; no outcome means that there was no time for it.
     ``jitter`` (0 to 1) spreads the next tries. A line that was lost meanwhile is left to its new holder.
     """
+    _lock_webhooks(session, {line.endpoint.id for line in sent})
     ours = _still_ours(session, sent)
     _update(session, [_settled(one, place, now, jitter) for line in ours for place, one in enumerate(sent[line])])
     _update(session, [_untouched(line.messages[0], now) for line in ours if not sent[line]])
     _settle_health(session, {line: sent[line] for line in ours if sent[line]}, now)
+
+
+def _lock_webhooks(session: Session, webhook_ids: Collection[UUID]) -> None:
+    # Before the messages: whoever switches a webhook off or deletes it holds it first, and then what waits for it.
+    session.execute(
+        sa.select(col(Webhook.id))
+        .where(col(Webhook.id).in_(sorted(webhook_ids)))
+        .order_by(col(Webhook.id))
+        .with_for_update(key_share=True)
+    )
 
 
 def _still_ours(session: Session, sent: Mapping[Line, Sequence[Outcome]]) -> list[Line]:
