@@ -97,7 +97,7 @@ def test_a_refund_shows_what_it_does_while_typing(staff_page: Page, site: Site) 
 def test_points_are_changed_after_a_look_at_what_changes(staff_page: Page) -> None:
     page = staff_page
     page.goto(f"{BASE}/program/points")
-    page.get_by_role("link", name="Change").click()
+    page.get_by_role("link", name="Change", exact=True).click()
     expect(page.locator("#changes")).to_contain_text("Nothing is changed yet.")
     page.get_by_label("Least points to begin paying").fill("5")
     expect(page.locator("#changes")).to_contain_text("A member needs 5 points to begin.")
