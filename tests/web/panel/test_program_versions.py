@@ -45,6 +45,15 @@ def test_each_version_says_what_it_changed(manager: FlaskClient, server: ServerC
     assert text.index("Rule removed: Summer") < text.index("New rule: Happy hour"), "the newest is first"
 
 
+def test_another_order_of_the_rules_is_told(manager: FlaskClient, server: ServerContext, clock: StoppedClock) -> None:
+    publish(server, clock, HAPPY, OVER)
+    publish(server, clock, OVER, HAPPY)
+    text = said(manager.get(VERSIONS))
+    names = HAPPY["name"], OVER["name"]
+    assert f"Another order: Rules before: {', '.join(names)} now: {', '.join(reversed(names))}" in text
+    assert "Products or categories were changed" not in text
+
+
 def test_rules_are_told_in_the_readers_language(
     manager: FlaskClient, server: ServerContext, clock: StoppedClock
 ) -> None:

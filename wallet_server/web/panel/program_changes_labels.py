@@ -23,6 +23,7 @@ NOUNS: Final[Mapping[str, str]] = {
     "notifications": gettext_noop("Notifications"),
 }
 PLURALS: Final[Mapping[str, str]] = {
+    "rule": gettext_noop("Rules"),
     "zeroing": gettext_noop("Setting to zero"),
     "outlet": gettext_noop("Outlets"),
     "tier": gettext_noop("Tiers"),

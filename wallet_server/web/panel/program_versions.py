@@ -110,8 +110,8 @@ def _changes(
     session: Session, old: ProgramFile, new: ProgramFile, t: Translator, program: ProgramDefinition
 ) -> Changes:
     rules = _rule_changes(session, old.rules, new.rules, t, program)
-    # Rules have sentences of their own.
-    others = [one for one in diff.differences(old, new) if one.noun != "rule"]
+    # Rules have sentences of their own, but not for their order.
+    others = [one for one in diff.differences(old, new) if one.noun != "rule" or one.kind == "reordered"]
     words = change_reader(old, new, t)
     told = [*rules[:CHANGES_SHOWN], *map(words.told, others[: max(0, CHANGES_SHOWN - len(rules))])]
     return Changes(tuple(told), len(rules) + len(others) - len(told))
