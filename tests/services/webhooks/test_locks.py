@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from tests.conftest import NOW
 from tests.people import publish
+from tests.postgres import wait_until_somebody_waits
 from tests.services.webhooks.conftest import POLICY, URL, deliveries
 from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
 from wallet_server.webhooks.deliveries import Outcome, claim, settle
@@ -17,18 +16,6 @@ from wallet_server.webhooks.events import Event
 from wallet_server.webhooks.services import create_webhook, disable_webhook, emit, rotate_secret
 
 OWNER = "staff:owner@cafe.example"
-WAITING = sa.text(
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
-
-
-def wait_until_somebody_waits(engine: Engine) -> None:
-    for _ in range(1_000):
-        with engine.connect() as connection:
-            if connection.scalar(WAITING):
-                return
-        time.sleep(0.002)
-    raise AssertionError("nobody waits for a lock")
 
 
 def test_switching_off_while_an_answer_is_written_down_is_no_deadlock(postgresql_engine: Engine) -> None:
