@@ -14,13 +14,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from wallet_server.errors import DomainError
 from wallet_server.issuance.voiding import void_passes
 from wallet_server.ledger.departure import forfeit_all
 from wallet_server.mail import services as mail
 from wallet_server.members import erasure
 from wallet_server.members.models import Card, Member
-from wallet_server.members.queries import member_by_id
+from wallet_server.members.queries import member_by_id, present
 from wallet_server.notifications.models import Notification
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.recovery import services as recovery
@@ -51,8 +50,7 @@ def leave(session: Session, program: ProgramDefinition, member_id: UUID, *, acto
     points = forfeit_all(session, program, member_id, now=now, actor=actor)
     locked = select(Member).where(Member.id == member_id, Member.program_id == program.id)
     member = session.exec(locked.with_for_update(key_share=True).execution_options(populate_existing=True)).one()
-    if member.left_at is not None:
-        raise DomainError("member_left", "this member has left the program", status=409)
+    present(member)
     vouchers = _end_vouchers(session, member_id, now)
     card_ids = session.exec(select(Card.id).where(Card.member_id == member_id)).all()
     passes = void_passes(session, program, card_ids, now)

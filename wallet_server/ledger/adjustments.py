@@ -20,7 +20,7 @@ from wallet_server.ledger.models import Adjustment
 from wallet_server.ledger.postings import Balance, Movement, earn
 from wallet_server.ledger.services import post
 from wallet_server.members.models import Member
-from wallet_server.members.queries import member_by_id, member_of_card
+from wallet_server.members.queries import member_by_id, member_of_card, present
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.fields import POINTS_MAX
 from wallet_server.staff import audit
@@ -77,9 +77,7 @@ def adjust(
     ``member_left``.
     """
     _check(command)
-    member = _member(session, command)
-    if member.left_at is not None:
-        raise DomainError("member_left", "this member has left the program", status=409)
+    member = present(_member(session, command))
     limits = program.points.adjustments
     limit: int = getattr(limits, role)
     if abs(command.points) > limit:

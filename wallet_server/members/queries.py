@@ -83,6 +83,13 @@ def member_by_id(session: Session, member_id: UUID) -> Member:
     return member
 
 
+def present(member: Member) -> Member:
+    """The member, who is still one; raises ``DomainError(member_left)`` for somebody who has left."""
+    if member.left_at is not None:
+        raise DomainError("member_left", "this member has left the program", status=409)
+    return member
+
+
 def members_by_id(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Member]:
     """The members of these ids that there are."""
     if not member_ids:

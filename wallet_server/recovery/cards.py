@@ -13,6 +13,7 @@ from wallet_server.issuance.services import issue_passes
 from wallet_server.issuance.voiding import void_passes
 from wallet_server.members.identity import new_card_number
 from wallet_server.members.models import Card, Member
+from wallet_server.members.queries import present
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.recovery.services import end_links
 from wallet_server.staff import audit
@@ -25,9 +26,10 @@ def replace_card(session: Session, program: ProgramDefinition, member: Member, *
 
     The old cards are blocked at the till, their passes voided (phones that hold them are told), and the member's
     secret addresses and open links die. Points, vouchers and tier are the member's, and stay.
+    Raises ``DomainError(member_left)``.
     """
     session.refresh(member, with_for_update={"key_share": True})
-    assert member.left_at is None, "who has left has no card"
+    present(member)
     old = session.exec(select(Card.id).where(Card.member_id == member.id, col(Card.blocked_at).is_(None))).all()
     session.execute(
         sa.update(Card).where(col(Card.id).in_(old)).values(blocked_at=now),

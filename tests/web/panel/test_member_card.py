@@ -11,7 +11,9 @@ from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.members.models import Card, Member
 from wallet_server.members.services import Enrolled
+from wallet_server.members.tags import tags_of_member
 from wallet_server.staff.models import AuditRecord
+from wallet_server.tiers.queries import tiers
 
 MEMBERS = "/panel/programs/cafe-ohrid/members"
 
@@ -56,6 +58,19 @@ def test_a_manager_lets_a_member_leave(
         again = submit(manager, f"{page}/{action}", {"sure": "yes"}, page="/join/cafe-ohrid")
         assert again.status_code == 409
     assert len(cards(server, member)) == 1
+
+
+def test_nothing_is_written_to_somebody_who_has_left(
+    server: ServerContext, cast: Cast, member: Enrolled, page: str, sign_in: SignIn
+) -> None:
+    manager = sign_in("manager@cafe.example")
+    submit(manager, f"{page}/leave", {"sure": "yes"}, page=page)
+    assert "Tags and own percents" not in text_of(manager.get(page))
+    for action, fields in (("tags", {"tags": "vip"}), ("tier", {"tier": "silver", "last_day": "2199-12-31"})):
+        assert submit(manager, f"{page}/{action}", fields, page="/join/cafe-ohrid").status_code == 409
+    with reading(server.engine, ALL_PROGRAMS) as session:
+        assert tags_of_member(session, member.member_id) == ()
+        assert tiers(session, [member.member_id]) != {member.member_id: "silver"}
 
 
 @pytest.mark.parametrize("action", ["leave", "replace-card"])

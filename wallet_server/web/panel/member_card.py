@@ -5,13 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from flask import Response, flash, request, url_for
-from sqlmodel import Session
 
 from wallet_server.db import transaction
-from wallet_server.errors import DomainError
 from wallet_server.leaving.services import leave
-from wallet_server.members.models import Member
-from wallet_server.members.queries import member_by_id
+from wallet_server.members.queries import member_by_id, present
 from wallet_server.recovery.cards import replace_card
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
@@ -25,7 +22,7 @@ def member_replace_card(desk: Desk, member_id: UUID) -> Response:
     """Block the member's card and give a new one with all that the old one had; the member stands at the till."""
     context, t = server(), reader()
     with transaction(context.engine, desk.program.id) as session:
-        member = _member(session, member_id)
+        member = present(member_by_id(session, member_id))
         if request.form.get("sure") == "yes":
             replace_card(session, desk.program, member, actor=desk.actor, now=context.clock.now())
             flash(t.gettext("The old card is blocked. Show the new one to the member below."), "success")
@@ -40,18 +37,10 @@ def member_leave(desk: Desk, member_id: UUID) -> Response:
     """Let a member leave who has asked for it."""
     context, t = server(), reader()
     with transaction(context.engine, desk.program.id) as session:
-        _member(session, member_id)
+        present(member_by_id(session, member_id))
         if request.form.get("sure") == "yes":
             leave(session, desk.program, member_id, actor=desk.actor, now=context.clock.now())
             flash(t.gettext("The member has left, and is forgotten."), "success")
         else:
             flash(t.gettext("Tick the box if you are sure."), "danger")
     return see_other(url_for("panel.member", slug=desk.program.slug, member_id=member_id))
-
-
-def _member(session: Session, member_id: UUID) -> Member:
-    """A member who has not left."""
-    member = member_by_id(session, member_id)
-    if member.left_at is not None:
-        raise DomainError("member_left", "this member has left the program", status=409)
-    return member

@@ -15,7 +15,7 @@ from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.i18n import gettext_noop
 from wallet_server.ledger.expiry import end_of_day
 from wallet_server.members.coefficients import set_coefficient
-from wallet_server.members.queries import cards_of_members, member_by_id
+from wallet_server.members.queries import cards_of_members, member_by_id, present
 from wallet_server.members.tags import TAGS_MAX, set_tags, tags_of_member
 from wallet_server.web.context import server
 from wallet_server.web.forms import parse_decimal
@@ -45,9 +45,10 @@ def member_tags(desk: Desk, member_id: UUID) -> Response:
     wanted = [word for word in re.split(r"[\s,;]+", typed) if word]
     try:
         with transaction(context.engine, desk.program.id) as session:
+            present(member_by_id(session, member_id))
             set_tags(session, desk.program, member_id, wanted, actor=desk.actor, now=context.clock.now())
     except DomainError as error:
-        if error.status == 404:
+        if error.status == 404 or error.code == "member_left":
             raise
         return _refused(desk, member_id, StandingForm(typed, wrong="tags"), error)
     flash(reader().gettext("The tags are saved."), "success")

@@ -12,7 +12,7 @@ from wallet_server.db import reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.i18n import gettext_noop
 from wallet_server.ledger.expiry import end_of_day
-from wallet_server.members.queries import member_by_id
+from wallet_server.members.queries import member_by_id, present
 from wallet_server.members.tags import tags_of_member
 from wallet_server.notifications.facts import Noticed
 from wallet_server.notifications.services import tell
@@ -38,7 +38,7 @@ def member_tier(desk: Desk, member_id: UUID) -> Response:
     """Give a tier until the end of a day or, if it is the one held, promise it until then; ``end`` ends a promise."""
     context, program, now = server(), desk.program, server().clock.now()
     with reading(context.engine, program.id) as session:
-        member_by_id(session, member_id)
+        present(member_by_id(session, member_id))
         tags = tags_of_member(session, member_id)
     tier, typed_day = (request.form.get(name, "").strip()[:64] for name in ("tier", "last_day"))
     try:
