@@ -63,6 +63,7 @@ REASONS: Final = {
     "day_limit": gettext_noop("had enough promotions for a day"),
     "week_limit": gettext_noop("had enough promotions for a week"),
     "just_told": gettext_noop("were told something else"),
+    "left": gettext_noop("Left the program"),
 }
 """Why a member was not shown a message, after “12 members …”."""
 

@@ -37,6 +37,7 @@ REASONS: Final[Mapping[str, str]] = {
     "apple_limit": gettext_noop("enough messages on an iPhone for one day"),
     "google_limit": gettext_noop("the three notices of Google's day were used up"),
     "joined": gettext_noop("said together with the message before it"),
+    "left": gettext_noop("Left the program"),
 }
 """Why, by what the governor writes down."""
 
