@@ -11,6 +11,7 @@ from wallet_server.db import ALL_PROGRAMS, reading, set_scope, transaction
 from wallet_server.errors import DomainError
 from wallet_server.mail.letters import RECOVERY_LASTS
 from wallet_server.members.identity import Contact, parse_contact
+from wallet_server.members.services import MEMBER_ACTOR
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 from wallet_server.recovery import services as recovery
@@ -96,7 +97,7 @@ def use(token: str) -> Response:
         set_scope(session, member.program_id)
         program = load_program(session, program_id=member.program_id)
         if request.form.get("phone") == "stolen":
-            replace_card(session, program, member, actor="member", now=now)
+            replace_card(session, program, member, actor=MEMBER_ACTOR, now=now)
         page_token = token_of(session, member.id)
     response = see_other(url_for("member.welcome", token=page_token))
     remember_joined(response, program.slug, page_token)
