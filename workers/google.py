@@ -25,6 +25,8 @@ from workers.runtime import Runtime
 
 TOLD_ELSEWHERE: Final = "another worker tells this card a message"
 NO_TIME_LEFT: Final = "Google takes 20 calls a second: the rest waits for the next turn"
+CARDS_A_TURN_MAX: Final = 400
+"""Cards that are read, and whose messages are taken, in one turn: more than Google takes in its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,15 @@ def put_cards(runtime: Runtime, passes: Mapping[UUID, Sequence[UUID]], deadline:
     """Send cards (by program) to Google, as many as the deadline allows."""
     result = AtGoogle()
     ends_at = time.monotonic() + deadline.total_seconds()
-    for program_id, pass_ids in passes.items():
+    room = CARDS_A_TURN_MAX
+    for program_id, wanted in passes.items():
         if runtime.google is None:
-            result.troubles.update(dict.fromkeys(pass_ids, "Google Wallet is not set up"))
+            result.troubles.update(dict.fromkeys(wanted, "Google Wallet is not set up"))
+            continue
+        pass_ids = wanted[:room]
+        room -= len(pass_ids)
+        result.troubles.update(dict.fromkeys(wanted[len(pass_ids) :], NO_TIME_LEFT))
+        if not pass_ids:
             continue
         program, states = _read(runtime, program_id, pass_ids)
         taken = _take(runtime, program_id, [state.member_id for state in states])

@@ -17,6 +17,7 @@ from wallet_server.issuance.invariants import CHECKS
 from wallet_server.issuance.queries import changed_serials
 from wallet_server.outbox import services as outbox
 from wallet_server.outbox.models import OutboxRow
+from workers import google
 from workers.jobs import work
 
 
@@ -290,6 +291,17 @@ def test_trouble_at_google_is_tried_again_and_leaves_apple_alone(workshop, clock
     workshop.work()
     assert workshop.states() == ["done"]
     assert workshop.pushes.batches == [["aa"]], "the phone was rung for nothing"
+
+
+def test_what_google_cannot_take_in_one_turn_waits_unread(workshop, clock, monkeypatch):
+    monkeypatch.setattr(google, "CARDS_A_TURN_MAX", 2)
+    members = [workshop.at_google(workshop.join()) for _ in range(3)]
+    workshop.change(*members)
+    workshop.work()
+    assert (len(workshop.cards.cards), workshop.states()) == (2, ["waiting"])
+    clock.advance(600)
+    workshop.work()
+    assert (len(workshop.cards.cards), workshop.states()) == (3, ["done"])
 
 
 def test_without_google_set_up_a_row_waits_and_says_why(workshop):

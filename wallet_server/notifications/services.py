@@ -30,6 +30,8 @@ from wallet_server.tiers.models import TierChange
 TIER_CHANGE: sa.Table = TierChange.__table__  # type: ignore[attr-defined]
 WANTED_MAX: Final = 1_000
 """Messages that are decided in one call."""
+INSERTED_AT_ONCE: Final = 1_000
+"""A statement has room for some ten thousands of values, a batch of work for the messages of thousands."""
 MESSAGE_PRIORITY: Final = 10
 """After the updates that purchases ask for (0): somebody at a till waits for those."""
 PRUNED_MAX: Final = 5_000
@@ -184,16 +186,17 @@ def _row(program: ProgramDefinition, message: Wanted, verdict: Verdict, now: dat
 
 def insert_undecided(session: Session, rows: Sequence[dict[str, Any]]) -> list[UUID]:
     """Write rows whose member and origin are free; the members of those that were."""
-    if not rows:
-        return []
     dialect_insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = (
-        dialect_insert(Notification)
-        .values(list(rows))
-        .on_conflict_do_nothing(index_elements=["member_id", "origin"])
-        .returning(col(Notification.member_id))
-    )
-    return list(session.execute(statement).scalars())
+    written: list[UUID] = []
+    for start in range(0, len(rows), INSERTED_AT_ONCE):
+        statement = (
+            dialect_insert(Notification)
+            .values(list(rows[start : start + INSERTED_AT_ONCE]))
+            .on_conflict_do_nothing(index_elements=["member_id", "origin"])
+            .returning(col(Notification.member_id))
+        )
+        written += session.execute(statement).scalars()
+    return written
 
 
 def _renew(session: Session, row: Mapping[str, Any]) -> bool:
