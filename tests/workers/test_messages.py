@@ -11,6 +11,7 @@ from sqlmodel import col, select
 from tests.conftest import NOW
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.google import GoogleTroubleError
+from wallet_server.issuance.services import google_event
 from wallet_server.notifications import at_google
 from wallet_server.notifications.facts import Noticed, Win
 from wallet_server.notifications.models import Notification
@@ -134,6 +135,35 @@ def test_a_message_that_another_worker_tells_is_left_to_it(workshop):
     [message] = workshop.cards.messages
     assert message.may_be_there
     assert workshop.states() == ["done"]
+
+
+def test_of_many_messages_that_waited_the_newest_are_told_and_the_others_never(workshop):
+    member = workshop.at_google(workshop.join())
+    workshop.cards.trouble = GoogleTroubleError("503", ours=False)
+    for place in range(at_google.MESSAGES_MAX + 1):
+        happens(workshop, member, wins=(Win(f"c{place}"),))
+        workshop.work()
+        workshop.clock.advance(60)
+    workshop.cards.trouble = None
+    for _ in range(2):
+        workshop.work()
+        workshop.change(member)
+        workshop.clock.advance(3600)
+    newest = [f"m{row.id.hex}" for row in messages(workshop)][1:]
+    assert [message.id for message in workshop.cards.messages] == newest
+
+
+def test_who_has_deleted_the_card_at_google_is_told_nothing(workshop):
+    member = workshop.at_google(workshop.join())
+    serial = workshop.issued(member, "google").serial
+    for nonce, saved in (("a", False), ("b", True)):
+        with transaction(workshop.engine, ALL_PROGRAMS) as session:
+            google_event(session, serial, saved=saved, nonce=nonce, now=NOW)
+        happens(workshop, member, wins=(Win(nonce),))
+        workshop.work()
+        workshop.clock.advance(60)
+    assert [(row.state, row.reason) for row in messages(workshop)] == [("suppressed", "no_pass"), ("shown", "")]
+    assert len(workshop.cards.messages) == 1
 
 
 def test_a_campaign_goes_to_google_as_a_message(workshop):

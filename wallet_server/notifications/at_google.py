@@ -50,7 +50,7 @@ class Taken:
 
 
 def take(session: Session, member_ids: Collection[UUID], now: datetime) -> Taken:
-    """Take what is to be told to these members now."""
+    """Take what is to be told to these members now; of too many messages the older ones are told no more."""
     table = NOTIFICATION.c
     wanted = (
         sa.select(table.id, table.member_id, table.text, table.at_google, table.google_begun_at)
@@ -67,7 +67,13 @@ def take(session: Session, member_ids: Collection[UUID], now: datetime) -> Taken
         if begun is not None and begun > now - LEASE:
             elsewhere.add(row.member_id)
         found[row.member_id].append(Due(row.id, row.text, row.at_google, begun is not None))
-    due = {member_id: mine[-MESSAGES_MAX:] for member_id, mine in found.items() if member_id not in elsewhere}
+    free = {member_id: mine for member_id, mine in found.items() if member_id not in elsewhere}
+    due = {member_id: mine[-MESSAGES_MAX:] for member_id, mine in free.items()}
+    late = [one.id for mine in free.values() for one in mine[:-MESSAGES_MAX]]
+    if late:
+        session.connection().execute(
+            sa.update(NOTIFICATION).where(among(session, table.id, late)).values(at_google="nothing")
+        )
     ids = [one.id for mine in due.values() for one in mine]
     if ids:
         session.connection().execute(

@@ -116,12 +116,15 @@ def _consent(session: Session, program: ProgramDefinition, member_ids: Sequence[
 def _held(
     session: Session, program: ProgramDefinition, member_ids: Sequence[UUID]
 ) -> defaultdict[UUID, dict[str, datetime | None]]:
-    """By member and wallet, when it was last fetched; only wallets that hold a pass."""
+    """By member and wallet, when it was last fetched; only wallets that hold a pass.
+
+    A card that was deleted at Google stays live, so that it can be saved again, but nobody sees what it says.
+    """
     table = _table(IssuedPass).c
     statement = (
         sa.select(table.member_id, table.wallet, sa.func.max(table.fetched_at).label("fetched_at"))
         .where(table.program_id == program.id, among(session, table.member_id, member_ids))
-        .where(table.live, table.voided_at.is_(None))
+        .where(table.live, table.voided_at.is_(None), table.removed_at.is_(None))
         .group_by(table.member_id, table.wallet)
     )
     held: defaultdict[UUID, dict[str, datetime | None]] = defaultdict(dict)
