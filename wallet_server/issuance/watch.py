@@ -61,7 +61,10 @@ def take_stock(session: Session, found: Mapping[UUID, Look], now: datetime) -> l
     before = {
         watch.program_id: watch
         for watch in session.scalars(
-            sa.select(DeliveryWatch).where(col(DeliveryWatch.program_id).in_(sorted(found))).with_for_update()
+            sa.select(DeliveryWatch)
+            .where(col(DeliveryWatch.program_id).in_(sorted(found)))
+            .order_by(col(DeliveryWatch.program_id))
+            .with_for_update()
         )
     }
     alarms: list[Alarm] = []
