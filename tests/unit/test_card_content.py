@@ -127,13 +127,16 @@ def test_challenges_that_can_bring_nothing_more_go_to_the_back():
     assert by_key(card)["challenge-dinner"].value == "Completed"
 
 
-def test_at_most_two_challenges_are_on_the_front():
+@pytest.mark.parametrize(
+    ("name", "front"), [("Ana", ["challenge-c1"]), (None, ["challenge-c1", "challenge-c3"])], ids=["named", "nameless"]
+)
+def test_the_front_row_has_three_fields_and_what_is_nearest_to_its_goal_comes_first(name, front):
     challenges = [
         {"code": f"c{n}", "name": f"C{n}", "metric": "visits", "target": 10, "reward": {"points": 5}} for n in range(4)
     ]
     states = tuple(standing(f"c{n}", progress, 10) for n, progress in enumerate((1, 9, 5, 9)))
-    card = content(replace(STATE, challenges=states), challenges=challenges, **{"pass": {}})
-    assert [field.key for field in card.progress] == ["challenge-c1", "challenge-c3"]
+    card = content(replace(STATE, name=name, challenges=states), challenges=challenges, **{"pass": {}})
+    assert [field.key for field in card.progress] == front
     assert {"challenge-c0", "challenge-c2"} <= set(by_key(card))
     assert card.stamps is None
 

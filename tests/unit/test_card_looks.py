@@ -69,10 +69,10 @@ def test_a_background_is_the_look_s_then_the_level_s_then_the_section_s():
 
 
 def test_stamps_are_drawn_and_then_said_on_the_back_only():
-    card = content(replace(STATE, today=JUNE), **{"pass": SECTION})
+    card = content(replace(STATE, name=None, today=JUNE), **{"pass": SECTION})
     assert (card.stamps.filled, card.stamps.total) == (1, 5)
     assert [field.key for field in card.progress] == ["challenge-dinner"]
-    snow = content(replace(STATE, today=JANUARY), **{"pass": SECTION})
+    snow = content(replace(STATE, name=None, today=JANUARY), **{"pass": SECTION})
     assert snow.stamps is None
     assert {field.key for field in snow.progress} == {"challenge-dinner", "challenge-burgers"}
     assert snow.colors.background == "#16324f"

@@ -27,7 +27,8 @@ from wallet_server.programs.look import ResolvedLook, Strip
 from wallet_server.programs.places import OUTLET_WORD
 from wallet_server.rewards.wins import grouped
 
-PROGRESS_ON_FRONT_MAX: Final = 2
+FRONT_ROW_MAX: Final = 3
+"""Fields in the row under the strip: a fourth would leave each of them half a word."""
 CHALLENGES_ON_BACK_MAX: Final = 10
 VOUCHERS_MAX: Final = 10
 
@@ -261,7 +262,8 @@ def _by_relevance(
     open_ones = [item for item in known if not item[1].finished and item[0].code != stamped]
     # Stable: equals stay in the order of the program file.
     ranked = sorted(open_ones, key=lambda item: -item[1].progress / item[1].target)
-    front = tuple(ranked[:PROGRESS_ON_FRONT_MAX])
+    others = (program.first_level is not None, bool(state.name))
+    front = tuple(ranked[: FRONT_ROW_MAX - sum(others)])
     codes = {challenge.code for challenge, _ in front}
     back = tuple(item for item in known if item[0].code not in codes)
     return front, back[:CHALLENGES_ON_BACK_MAX]

@@ -23,7 +23,8 @@ def points_words(points: PointsSettings, t: Translator, program: ProgramDefiniti
     """Heading and sentences of each part, in the order in which an owner thinks of them."""
     value = t.money(points.point_value_minor, program.currency)
     return [
-        (t.gettext("Value"), [t.gettext("A point pays %(money)s.", money=value)]),
+        # Macedonian writes the currency with a full stop of its own, which ends the sentence as well.
+        (t.gettext("Value"), [t.gettext("A point pays %(money)s.", money=value).replace("..", ".")]),
         (t.gettext("Earning"), list(_earning(points, t))),
         (t.gettext("Paying"), list(_paying(points, t))),
         (t.gettext("Expiry"), [_expiry(points.expiry, t)]),
