@@ -108,17 +108,20 @@ def use_link(session: Session, recovery_id: UUID, now: datetime) -> Member:
 
     Of two presses at once one gets the card. Raises :func:`link_over`.
     """
+    member_id = session.scalar(sa.select(col(Recovery.member_id)).where(col(Recovery.id) == recovery_id))
+    if member_id is None:
+        raise link_over()
+    # The member's row first, as in leaving: in the other order the two could wait for each other.
+    locked = select(Member).where(Member.id == member_id).with_for_update(key_share=True)
+    member = session.exec(locked.execution_options(populate_existing=True)).one()
     used = session.execute(
         sa.update(Recovery)
         .where(col(Recovery.id) == recovery_id, col(Recovery.used_at).is_(None), col(Recovery.expires_at) >= now)
         .values(used_at=now)
-        .returning(col(Recovery.member_id)),
+        .returning(col(Recovery.id)),
         execution_options={"synchronize_session": False},
     ).one_or_none()
-    if used is None or used.member_id is None:
-        raise link_over()
-    member = session.exec(select(Member).where(Member.id == used.member_id).with_for_update(key_share=True)).one()
-    if member.left_at is not None:
+    if used is None or member.left_at is not None:
         raise link_over()
     end_links(session, member.id, now)
     return member
