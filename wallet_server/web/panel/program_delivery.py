@@ -144,8 +144,8 @@ def program_delivery_passes(desk: Desk) -> Response:
 
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a moment without its zone")
+    if moment.tzinfo is None or not 2000 <= moment.year <= 2200:
+        raise ValueError("a moment without its zone, or not of our time")
     return moment
 
 
