@@ -111,8 +111,8 @@ class ContextKeeper:
             if imported != self._seen or self._monotonic() >= self._read_at:
                 used = self._read()
                 self._seen, self._read_at = imported, self._monotonic() + (READ_EVERY_S if used else RETRY_EVERY_S)
-        except sa.exc.DBAPIError as error:
-            structlog.get_logger().warning("imported keys could not be looked for", error=str(error.orig))
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            structlog.get_logger().warning("imported keys could not be looked for", error=str(error))
         finally:
             self._look_at = self._monotonic() + LOOK_EVERY_S
 

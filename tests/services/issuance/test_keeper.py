@@ -128,9 +128,15 @@ def test_keys_that_cannot_be_used_leave_the_ones_before_and_are_told_once(house:
     assert (line["log_level"], "another WALLET_SECRET_KEY" in line["error"]) == ("error", True)
 
 
-def test_a_database_that_does_not_answer_is_asked_again_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "trouble",
+    [sa.exc.OperationalError("SELECT", None, OSError("gone")), sa.exc.TimeoutError("every connection is in use: gone")],
+)
+def test_a_database_that_does_not_answer_is_asked_again_later(
+    house: House, monkeypatch: pytest.MonkeyPatch, trouble: sa.exc.SQLAlchemyError
+) -> None:
     def broken(*_: object) -> None:
-        raise sa.exc.OperationalError("SELECT", None, OSError("gone"))
+        raise trouble
 
     house.bring()
     before = house.keeper.current()
