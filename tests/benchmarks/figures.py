@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import baskets, engine, imports, latency, ledger, main_job, passes
+from tests.benchmarks import baskets, engine, imports, latency, ledger, main_job, passes, push
 
 DOCS = Path(__file__).parents[2] / "docs"
 MODULES = {
@@ -22,6 +22,7 @@ MODULES = {
     "ledger": ledger,
     "main_job": main_job,
     "passes": passes,
+    "push": push,
 }
 HEAD = """# Figures
 
