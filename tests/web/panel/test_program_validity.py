@@ -43,7 +43,7 @@ def save(client: FlaskClient, url: str, version: int = 1, **values: str) -> Test
 
 
 def test_a_program_runs_in_a_window_and_then_always_again(manager: FlaskClient, server: ServerContext) -> None:
-    assert "When the program runs Change Always." in " ".join(text_of(manager.get(f"{BASE}/points")).split())
+    assert "Change – When the program runs Always." in " ".join(text_of(manager.get(f"{BASE}/points")).split())
     window = {"starts_at": "2026-12-01T08:00", "ends_at": "2027-01-07T00:00", "redeem_until": "2027-02-01T00:00"}
     page = text_of(save(manager, VALIDITY, **window))
     assert "It begins on Dec 1, 2026 08:00." in page
