@@ -62,13 +62,15 @@ def _work(settings: Settings, context: ServerContext, name: str) -> None:
 def _dispatch(settings: Settings, context: ServerContext) -> None:
     connection = connect(_redis_url(settings))
     bells = [queue(name, connection) for name in QUEUES]
+    stop = _stop_event()
     _say_ready("dispatcher")
-    Dispatcher(context.engine, context.clock, bells).run(_stop_event())
+    Dispatcher(context.engine, context.clock, bells).run(stop)
 
 
 def _tick(context: ServerContext) -> None:
+    stop = _stop_event()
     _say_ready("tick")
-    Scheduler(ContextKeeper(context).current, time.monotonic).run(_stop_event())
+    Scheduler(ContextKeeper(context).current, time.monotonic).run(stop)
 
 
 def _say_ready(part: str) -> None:

@@ -129,6 +129,7 @@ def test_a_dispatcher_and_a_worker_serve_a_change_and_stop_when_asked(yard, star
     yard.change(ana)
     wait_for(lambda: silent.calls, "the change did not reach the push service")
     silent.close()
+    assert any("ready for work" in line for line in tick.stderr), "the tick never began"
     for process in (dispatcher, worker, tick):
         process.send_signal(signal.SIGTERM)
     assert [process.wait(timeout=PATIENCE_S) for process in (dispatcher, tick)] == [0, 0]
