@@ -49,6 +49,13 @@ def csrf_of(client: FlaskClient, url: str) -> str:
     return html.unescape(found.group(1))
 
 
+def form_key_of(client: FlaskClient, url: str) -> str:
+    """The key of the form on a page, by which a button pressed twice acts once."""
+    found = re.search(r'name="key" value="([0-9a-f]{32})"', client.get(url).get_data(as_text=True))
+    assert found is not None, f"{url} has no form with a key"
+    return found[1]
+
+
 def submit(client: FlaskClient, url: str, values: Mapping[str, Any], *, page: str = "", **options: Any) -> TestResponse:
     """Post a form as a browser would: with the proof from its page (``page``, or the form's own address)."""
     return client.post(url, data={"csrf_token": csrf_of(client, page or url), **values}, **options)

@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import select
 
 from tests.web.conftest import Cast, SignIn
-from tests.web.helpers import submit, text_of
+from tests.web.helpers import form_key_of, submit, text_of
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.members.models import Card, Member
@@ -44,6 +44,26 @@ def test_a_cashier_gives_a_new_card_and_shows_it(
     with reading(server.engine, ALL_PROGRAMS) as session:
         logged = session.exec(select(AuditRecord).where(AuditRecord.action == "card.replaced")).one()
     assert (logged.actor, logged.subject) == ("staff:cashier@cafe.example", str(member.member_id))
+
+
+def test_a_button_pressed_twice_gives_one_card(
+    server: ServerContext, cast: Cast, member: Enrolled, page: str, sign_in: SignIn
+) -> None:
+    cashier = sign_in("cashier@cafe.example")
+    form = {"sure": "yes", "key": form_key_of(cashier, page)}
+    for _press in range(2):
+        assert submit(cashier, f"{page}/replace-card", form, page=page).location == page
+    assert len(cards(server, member)) == 2
+    submit(cashier, f"{page}/replace-card", {"sure": "yes", "key": form_key_of(cashier, page)}, page=page)
+    assert len(cards(server, member)) == 3
+
+
+def test_leaving_pressed_twice_says_the_same_twice(cast: Cast, member: Enrolled, page: str, sign_in: SignIn) -> None:
+    manager = sign_in("manager@cafe.example")
+    form = {"sure": "yes", "key": form_key_of(manager, page)}
+    for _press in range(2):
+        assert submit(manager, f"{page}/leave", form, page="/join/cafe-ohrid").location == page
+    assert text_of(manager.get(page)).count("The member has left, and is forgotten.") == 1
 
 
 def test_a_manager_lets_a_member_leave(

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlmodel import select
 
 from tests.web.conftest import Cast, SignIn
-from tests.web.helpers import StoppedClock, csrf_of, submit, text_of
+from tests.web.helpers import StoppedClock, csrf_of, form_key_of, submit, text_of
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.members.services import Enrolled
@@ -38,14 +38,8 @@ def purchases(server: ServerContext) -> list[Purchase]:
         return list(session.exec(select(Purchase).order_by(Purchase.receipt_id)).all())  # type: ignore[arg-type]
 
 
-def key_of(client: FlaskClient, url: str) -> str:
-    found = re.search(r'name="key" value="([0-9a-f]{32})"', client.get(url).get_data(as_text=True))
-    assert found is not None
-    return found.group(1)
-
-
 def form(client: FlaskClient, url: str, **values: Any) -> dict[str, Any]:
-    return {"key": key_of(client, url), "outlet": "A", "amount": "", "redeem": "none", **values}
+    return {"key": form_key_of(client, url), "outlet": "A", "amount": "", "redeem": "none", **values}
 
 
 def test_an_amount_is_recorded(

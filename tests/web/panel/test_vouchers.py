@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlmodel import select
 
 from tests.web.conftest import Cast, SignIn
-from tests.web.helpers import StoppedClock, submit, text_of
+from tests.web.helpers import StoppedClock, form_key_of, submit, text_of
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.models import IssuedPass
@@ -179,3 +179,30 @@ def test_a_used_voucher_on_the_members_page_says_when_and_where(
     cashier.get(page)
     submit(cashier, url, {"outlet": "A"}, page=page)
     assert "at Restaurant B by cashier@cafe.example" in text_of(cashier.get(page))
+
+
+def test_a_button_pressed_twice_redeems_once_and_says_the_same_twice(
+    cashier: FlaskClient, server: ServerContext, voucher: Voucher
+) -> None:
+    url = f"{DESK}?code={voucher.code}"
+    form = {"code": voucher.code, "outlet": "B", "key": form_key_of(cashier, url)}
+    for _press in range(2):
+        assert submit(cashier, DESK, form, page=FORM).location == DESK
+    page = text_of(cashier.get(DESK))
+    assert page.count("Redeemed: Burger. Hand it out.") == 1
+    assert "Already redeemed" not in page
+    with reading(server.engine, ALL_PROGRAMS) as session:
+        assert len(session.exec(select(AuditRecord).where(AuditRecord.action == "voucher.redeemed")).all()) == 1
+    assert submit(cashier, DESK, form | {"outlet": "A"}, page=FORM).status_code == 409
+    assert submit(cashier, DESK, form | {"key": "0" * 32}, page=FORM).status_code == 409
+
+
+def test_pressed_twice_on_the_members_page_too(cashier: FlaskClient, member: Enrolled, voucher: Voucher) -> None:
+    page = f"/panel/programs/cafe-ohrid/members/{member.member_id}"
+    url = f"{page}/vouchers/{voucher.code}/redeem"
+    form = {"outlet": "A", "key": form_key_of(cashier, page)}
+    for _press in range(2):
+        assert submit(cashier, url, form, page=page).location == page
+    told = text_of(cashier.get(page))
+    assert "The voucher has been redeemed" in told
+    assert "Already redeemed" not in told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,14 +26,13 @@ from wallet_server.notifications.services import tell
 from wallet_server.web.context import server
 from wallet_server.web.forms import parse_points
 from wallet_server.web.panel.blueprint import blueprint
-from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.desk import Desk, allowed, form_key
 from wallet_server.web.panel.members import AdjustForm, member_page
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.rendering import reader, see_other
 
 PER_PAGE: Final = 50
 STATES: Final = ("waiting", "posted", "refused")
-KEY: Final = re.compile(r"[0-9a-f]{32}")
 TEXT_MAX: Final = 400
 REFUSALS: Final = {
     "adjustment_limit": gettext_noop("Your role may move at most %(limit)s points at once."),
@@ -181,9 +179,8 @@ def _role(desk: Desk) -> Role:
 
 
 def _read_form() -> AdjustForm:
-    key = request.form.get("key", "")
     return AdjustForm(
-        key=key if KEY.fullmatch(key) else new_id().hex,
+        key=form_key(),
         way="take" if request.form.get("way") == "take" else "give",
         points=request.form.get("points", "").strip()[:20],
         reason=" ".join(request.form.get("reason", "").split())[:TEXT_MAX],

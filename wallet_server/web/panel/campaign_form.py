@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,7 +11,6 @@ from wallet_server.campaigns.models import Campaign
 from wallet_server.campaigns.services import MESSAGE_CHARACTERS_MAX, NAME_CHARACTERS_MAX
 from wallet_server.errors import DomainError
 
-FORM_KEY: Final = re.compile(r"[0-9a-f]{32}")
 TYPED_MAX: Final = 2_000
 
 

@@ -35,9 +35,9 @@ from wallet_server.segments.queries import condition_of, find_segment, list_segm
 from wallet_server.segments.sentences import sentence
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
-from wallet_server.web.panel.campaign_form import CHARACTERS_MAX, FORM_KEY, CampaignForm, form_of, read_form
+from wallet_server.web.panel.campaign_form import CHARACTERS_MAX, CampaignForm, form_of, read_form
 from wallet_server.web.panel.delivery_words import duration
-from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.desk import Desk, allowed, form_key
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.panel.segments import tier_names
 from wallet_server.web.rendering import language, reader, see_other
@@ -305,8 +305,7 @@ def _seconds_to_next(done: CampaignProgress, *, is_recent: bool) -> int | None:
 
 
 def _typed(desk: Desk, *, key: str = "") -> CampaignForm:
-    asked = key or request.form.get("key", "")
-    return read_form(request.form, desk.program.languages, key=asked if FORM_KEY.fullmatch(asked) else new_id().hex)
+    return read_form(request.form, desk.program.languages, key=key or form_key())
 
 
 def _already_launched(desk: Desk, campaign_id: UUID) -> Response:

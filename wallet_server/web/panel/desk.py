@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, NoReturn, TypeVar, cast
+from http import HTTPStatus
+from typing import Any, Final, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
 from flask import Response, abort, redirect, request, url_for
 from werkzeug.exceptions import Forbidden, NotFound
 
-from wallet_server.db import ALL_PROGRAMS, reading
-from wallet_server.errors import NotFoundError
+from wallet_server.db import ALL_PROGRAMS, new_id, reading
+from wallet_server.errors import DomainError, NotFoundError
+from wallet_server.idempotency.services import Work, answer_once, request_hash
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 from wallet_server.staff.roles import Role
@@ -23,6 +27,7 @@ from wallet_server.web.security import permission
 from wallet_server.web.sessions import staff_identity
 
 View = TypeVar("View", bound=Callable[..., Any])
+_FORM_KEY: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,29 @@ def signed_in(view: View) -> View:
         return view(identity_or_login(), **values)
 
     return cast(View, permission("staff")(guarded))
+
+
+def form_key() -> str:
+    """The key of the form that was sent, so that a button pressed twice acts once; a new one for a form without."""
+    key = request.form.get("key", "")
+    return key if _FORM_KEY.fullmatch(key) else new_id().hex
+
+
+def done_once(desk: Desk, button: str, work: Work) -> dict[str, Any]:
+    """What ``work`` says it did, done once however often the form's ``button`` was pressed, and told each time.
+
+    A page may have one key for several buttons, so the button's name has to differ where its deed does.
+    Raises ``DomainError``: what ``work`` refuses, and ``idempotency_in_progress``.
+    """
+    context = server()
+    key = request_hash(form_key(), button)
+    answer = answer_once(
+        context.engine, desk.program.id, desk.client, key, request_hash(button), work, context.clock.now()
+    )
+    body: dict[str, Any] = json.loads(answer.body_text)
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        raise DomainError(body["code"], body["detail"], status=answer.status)
+    return body
 
 
 def open_desk(slug: str, needed: Role) -> Desk:

@@ -20,8 +20,7 @@ from wallet_server.programs.queries import list_api_keys
 from wallet_server.programs.services import SCOPES, create_api_key, revoke_api_key
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
-from wallet_server.web.panel.campaign_form import FORM_KEY
-from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.desk import Desk, allowed, form_key
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.rendering import language, reader, see_other
 
@@ -149,9 +148,8 @@ def _form_page(desk: Desk, form: KeyForm, *, refused: str = "") -> Response:
 
 
 def _typed() -> KeyForm:
-    key = request.form.get("key", "")
     return KeyForm(
-        key=key if FORM_KEY.fullmatch(key) else new_id().hex,
+        key=form_key(),
         outlet=request.form.get("outlet", "")[:63],
         scopes=tuple(scope for scope in SCOPES if scope in request.form.getlist("scopes")),
     )

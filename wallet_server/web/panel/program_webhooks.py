@@ -18,8 +18,7 @@ from wallet_server.i18n import Translator, gettext_noop
 from wallet_server.idempotency.services import answer_once, request_hash
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
-from wallet_server.web.panel.campaign_form import FORM_KEY
-from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.desk import Desk, allowed, form_key
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.rendering import reader, see_other
 from wallet_server.webhooks.address import URL_LENGTH_MAX, address_policy
@@ -327,9 +326,8 @@ def _pretty(message: WebhookDelivery) -> str:
 
 
 def _typed() -> WebhookForm:
-    key = request.form.get("key", "")
     return WebhookForm(
-        key=key if FORM_KEY.fullmatch(key) else new_id().hex,
+        key=form_key(),
         url=request.form.get("url", "").strip()[: URL_LENGTH_MAX + 1],
         everything=request.form.get("which") != "some",
         events=tuple(name for name in EVENTS if name in request.form.getlist("events")),

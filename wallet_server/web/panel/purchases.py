@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
@@ -34,7 +33,7 @@ from wallet_server.rules.telling import Told, steps_of
 from wallet_server.rules.words import Names
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
-from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.desk import Desk, allowed, form_key
 from wallet_server.web.panel.purchase_form import PurchaseForm, read_form
 from wallet_server.web.panel.refund_words import refund_effects
 from wallet_server.web.panel.rendering import panel_page
@@ -43,7 +42,6 @@ from wallet_server.web.traces import all_told_to_staff, line_title, told_to_staf
 from wallet_server.web.wording import refusal_of_code, refusal_sentence
 
 PRODUCTS_OFFERED_MAX: Final = 200
-KEY: Final = re.compile(r"[0-9a-f]{32}")
 BLOCKS: Final = {"quote": "quote", "add": "lines"}
 """What htmx replaces, by the button that was pressed."""
 
@@ -60,13 +58,7 @@ def purchase_form(desk: Desk, member_id: UUID) -> Response:
 @blueprint.post("/programs/<slug>/members/<uuid:member_id>/purchase")
 @allowed("cashier")
 def purchase_submit(desk: Desk, member_id: UUID) -> Response:
-    key = request.form.get("key", "")
-    form = read_form(
-        request.form,
-        request.form.getlist("sku"),
-        request.form.getlist("quantity"),
-        key=key if KEY.fullmatch(key) else new_id().hex,
-    )
+    form = read_form(request.form, request.form.getlist("sku"), request.form.getlist("quantity"), key=form_key())
     action = request.form.get("action", "record")
     if action != "record":
         return _form_page(desk, member_id, form, block=BLOCKS.get(action), quoting=action == "quote")

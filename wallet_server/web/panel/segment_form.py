@@ -16,7 +16,6 @@ NAME_LENGTH_MAX: Final = 120
 TIERS_MAX: Final = 100
 CODE_LENGTH_MAX: Final = 50
 TAGS_LENGTH_MAX: Final = 2_000
-FORM_KEY: Final = re.compile(r"[0-9a-f]{32}")
 _WHOLE_NUMBER: Final = re.compile(r"\d{1,6}")
 _TAG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NOT_IN_A_CODE: Final = re.compile(r"[^a-z0-9]+")

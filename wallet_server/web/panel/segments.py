@@ -20,10 +20,9 @@ from wallet_server.segments.sentences import sentence
 from wallet_server.segments.services import delete_segment, save_segment
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
-from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.desk import Desk, allowed, form_key
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.panel.segment_form import (
-    FORM_KEY,
     NAME_LENGTH_MAX,
     VISITS_MAX,
     SegmentForm,
@@ -152,8 +151,7 @@ def tier_names(program: ProgramDefinition) -> dict[str, LocalizedText]:
 def _answer(desk: Desk, saved: Segment | None) -> Response:
     """Count or save what was typed, by the button that was pressed."""
     context = server()
-    key = request.form.get("key", "")
-    form = read_form(request.form, request.form.getlist("tiers"), key=key if FORM_KEY.fullmatch(key) else new_id().hex)
+    form = read_form(request.form, request.form.getlist("tiers"), key=form_key())
     if request.form.get("action") == "count":
         return _form_page(desk, saved, form, block="count")
     try:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from flask import Response, flash, request, url_for
 from flask import session as browser_session
 from sqlmodel import Session
 
-from wallet_server.db import reading, transaction
+from wallet_server.db import new_id, reading
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.i18n import LocalizedText, Translator, localized
 from wallet_server.issuance.services import passes_changed
@@ -25,7 +26,7 @@ from wallet_server.rewards.wins import grouped, parse_voucher_code
 from wallet_server.staff import audit
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
-from wallet_server.web.panel.desk import Desk, allowed
+from wallet_server.web.panel.desk import Desk, allowed, done_once
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.rendering import language, reader, see_other
 from wallet_server.web.wording import refusal_sentence
@@ -92,10 +93,10 @@ def voucher_redeem(desk: Desk, member_id: UUID, code: str) -> Response:
 
 def _redeem(desk: Desk, code: str, *, member_id: UUID | None = None) -> LocalizedText | str:
     """Redeem it, and say what is to be handed out."""
-    context = server()
-    now = context.clock.now()
+    now = server().clock.now()
     outlet = request.form.get("outlet", "")
-    with transaction(context.engine, desk.program.id) as session:
+
+    def work(session: Session) -> tuple[int, Mapping[str, Any]]:
         if member_id is not None:
             member_by_id(session, member_id)
         voucher = redeem_voucher(
@@ -120,8 +121,11 @@ def _redeem(desk: Desk, code: str, *, member_id: UUID | None = None) -> Localize
             detail={"benefit": voucher.benefit, "outlet": outlet},
             now=now,
         )
-        product = _product(session, voucher)
+        return 200, {"product": _product(session, voucher)}
+
+    done = done_once(desk, f"redeem {code} for {member_id} at {outlet}", work)
     browser_session["outlet"] = outlet
+    product: LocalizedText | str = done["product"]
     return product
 
 
@@ -141,6 +145,7 @@ def _vouchers_page(desk: Desk, code: str, *, error: str = "", http_status: int =
         http_status=http_status,
         code=code,
         found=found,
+        key=new_id().hex,
         is_mistyped=bool(code) and parse_voucher_code(code) is None,
         error=error,
         outlet=used if used in outlets else next(iter(outlets), ""),
