@@ -1,4 +1,4 @@
-"""Kinds of column: moments, and JSON that the database reads or only keeps."""
+"""What tables are made of: moments, JSON that the database reads or only keeps, indexes of some of the rows."""
 
 from __future__ import annotations
 
@@ -82,3 +82,8 @@ class PackedJSON(TypeDecorator[Any]):
 def packed(value: Any) -> bytes:
     """The bytes that :class:`PackedJSON` keeps."""
     return zlib.compress(to_json(value).encode(), level=1)
+
+
+def partial_index(name: str, *columns: str, where: str) -> sa.Index:
+    """An index of those rows only for which ``where``, in SQL that both databases read alike, holds."""
+    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))

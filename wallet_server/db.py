@@ -32,6 +32,7 @@ from wallet_server import arrays, connections, pipeline
 from wallet_server.columns import JSONColumn as JSONColumn  # noqa: PLC0414 - models find all that they need here
 from wallet_server.columns import PackedJSON as PackedJSON  # noqa: PLC0414 - the same
 from wallet_server.columns import UTCDateTime as UTCDateTime  # noqa: PLC0414 - the same
+from wallet_server.columns import partial_index as partial_index  # noqa: PLC0414 - the same
 from wallet_server.columns import to_json as to_json  # noqa: PLC0414 - the same
 from wallet_server.errors import ConfigurationError
 

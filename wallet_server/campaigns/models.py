@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id, partial_index
 from wallet_server.members.models import member_key
 
 
@@ -42,12 +42,7 @@ class CampaignRecipient(ProgramOwned, table=True):
         sa.Index("ix_campaign_recipient_campaign_id_state", "campaign_id", "state"),
         sa.Index("ix_campaign_recipient_batch", "campaign_id", "batch"),
         # Whose fetch is still to come: asked for by member, whatever the campaign.
-        sa.Index(
-            "ix_campaign_recipient_unreached",
-            "member_id",
-            sqlite_where=sa.text("state = 'shown' AND reached_at IS NULL"),
-            postgresql_where=sa.text("state = 'shown' AND reached_at IS NULL"),
-        ),
+        partial_index("ix_campaign_recipient_unreached", "member_id", where="state = 'shown' AND reached_at IS NULL"),
     )
 
     campaign_id: UUID = Field(primary_key=True)

@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id, partial_index
 from wallet_server.members.models import member_key
 
 
@@ -29,21 +29,10 @@ class IssuedPass(ProgramOwned, table=True):
         # What a tick counts: the newest fetches.
         sa.Index("ix_issued_pass_fetched_at", "fetched_at"),
         # What is refused: nothing, on a good day.
-        sa.Index(
-            "ix_issued_pass_refused",
-            "program_id",
-            "id",
-            sqlite_where=sa.text("push_error IS NOT NULL"),
-            postgresql_where=sa.text("push_error IS NOT NULL"),
-        ),
+        partial_index("ix_issued_pass_refused", "program_id", "id", where="push_error IS NOT NULL"),
         # Whom phones owe a fetch: few at any moment, so the index is small.
-        sa.Index(
-            "ix_issued_pass_unfetched",
-            "program_id",
-            "unfetched_since",
-            "id",
-            sqlite_where=sa.text("unfetched_since IS NOT NULL"),
-            postgresql_where=sa.text("unfetched_since IS NOT NULL"),
+        partial_index(
+            "ix_issued_pass_unfetched", "program_id", "unfetched_since", "id", where="unfetched_since IS NOT NULL"
         ),
     )
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import ProgramOwned, ProgramOwnedThrough, UTCDateTime, new_id
+from wallet_server.db import ProgramOwned, ProgramOwnedThrough, UTCDateTime, new_id, partial_index
 from wallet_server.members.models import member_key
 
 
@@ -41,12 +41,7 @@ class Posting(ProgramOwnedThrough, table=True):
         sa.Index("ix_posting_program_id_member_id", "program_id", "member_id"),
         sa.ForeignKeyConstraint(["program_id", "outlet_id"], ["outlet.program_id", "outlet.id"]),
         sa.Index("ix_posting_purchase_id", "purchase_id"),
-        sa.Index(
-            "ix_posting_reverses_id",
-            "reverses_id",
-            sqlite_where=sa.text("reverses_id IS NOT NULL"),
-            postgresql_where=sa.text("reverses_id IS NOT NULL"),
-        ),
+        partial_index("ix_posting_reverses_id", "reverses_id", where="reverses_id IS NOT NULL"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -102,25 +97,9 @@ class Lot(ProgramOwnedThrough, table=True):
         sa.ForeignKeyConstraint(["program_id", "outlet_id"], ["outlet.program_id", "outlet.id"]),
         sa.UniqueConstraint("program_id", "id"),
         sa.Index("ix_lot_posting_id", "posting_id"),
-        sa.Index(
-            "ix_lot_expires_at",
-            "expires_at",
-            sqlite_where=sa.text("remaining > 0 AND expires_at IS NOT NULL"),
-            postgresql_where=sa.text("remaining > 0 AND expires_at IS NOT NULL"),
-        ),
-        sa.Index(
-            "ix_lot_member_id_open",
-            "member_id",
-            "expires_at",
-            sqlite_where=sa.text("remaining > 0"),
-            postgresql_where=sa.text("remaining > 0"),
-        ),
-        sa.Index(
-            "ix_lot_pending",
-            "spendable_at",
-            sqlite_where=sa.text("NOT released"),
-            postgresql_where=sa.text("NOT released"),
-        ),
+        partial_index("ix_lot_expires_at", "expires_at", where="remaining > 0 AND expires_at IS NOT NULL"),
+        partial_index("ix_lot_member_id_open", "member_id", "expires_at", where="remaining > 0"),
+        partial_index("ix_lot_pending", "spendable_at", where="NOT released"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -170,12 +149,7 @@ class Hold(ProgramOwned, table=True):
         sa.CheckConstraint("(state = 'open') = (resolved_at IS NULL)", name="resolved_once"),
         sa.UniqueConstraint("program_id", "id"),
         sa.Index("ix_hold_program_id_member_id", "program_id", "member_id"),
-        sa.Index(
-            "ix_hold_open",
-            "expires_at",
-            sqlite_where=sa.text("state = 'open'"),
-            postgresql_where=sa.text("state = 'open'"),
-        ),
+        partial_index("ix_hold_open", "expires_at", where="state = 'open'"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id, partial_index
 from wallet_server.members.models import member_key
 
 
@@ -22,12 +22,7 @@ class Notification(ProgramOwned, table=True):
         member_key(),
         sa.UniqueConstraint("member_id", "origin"),
         sa.Index("ix_notification_member_id_shown_at", "member_id", "shown_at"),
-        sa.Index(
-            "ix_notification_deferred_until",
-            "deferred_until",
-            sqlite_where=sa.text("state = 'deferred'"),
-            postgresql_where=sa.text("state = 'deferred'"),
-        ),
+        partial_index("ix_notification_deferred_until", "deferred_until", where="state = 'deferred'"),
         sa.CheckConstraint("state IN ('shown', 'suppressed', 'deferred', 'merged')", name="state_known"),
         sa.CheckConstraint(
             "kind IN ('balance', 'tier', 'challenge', 'voucher', 'reminder', 'promotion')", name="kind_known"

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from wallet_server.db import JSONColumn, UTCDateTime
+from wallet_server.db import JSONColumn, UTCDateTime, partial_index
 
 
 class OutboxRow(SQLModel, table=True):
@@ -21,14 +21,7 @@ class OutboxRow(SQLModel, table=True):
     __tablename__ = "outbox"
     __table_args__ = (
         sa.CheckConstraint("state IN ('waiting', 'leased', 'done', 'failed')", name="state_known"),
-        sa.Index(
-            "ix_outbox_due",
-            "queue",
-            "priority",
-            "id",
-            sqlite_where=sa.text("state IN ('waiting', 'leased')"),
-            postgresql_where=sa.text("state IN ('waiting', 'leased')"),
-        ),
+        partial_index("ix_outbox_due", "queue", "priority", "id", where="state IN ('waiting', 'leased')"),
     )
 
     id: int | None = Field(

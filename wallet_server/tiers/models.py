@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import ProgramOwned, UTCDateTime, new_id, partial_index
 from wallet_server.members.models import member_key
 
 
@@ -16,12 +16,7 @@ class MemberTier(ProgramOwned, table=True):
     __tablename__ = "member_tier"
     __table_args__ = (
         member_key(),
-        sa.Index(
-            "ix_member_tier_review_at",
-            "review_at",
-            sqlite_where=sa.text("review_at IS NOT NULL"),
-            postgresql_where=sa.text("review_at IS NOT NULL"),
-        ),
+        partial_index("ix_member_tier_review_at", "review_at", where="review_at IS NOT NULL"),
     )
 
     member_id: UUID = Field(primary_key=True)

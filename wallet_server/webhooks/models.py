@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id, partial_index
 
 
 class Webhook(ProgramOwned, table=True):
@@ -48,14 +48,7 @@ class WebhookDelivery(ProgramOwned, table=True):
     __table_args__ = (
         sa.ForeignKeyConstraint(["program_id", "webhook_id"], ["webhook.program_id", "webhook.id"]),
         sa.CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name="state_known"),
-        sa.Index(
-            "ix_webhook_delivery_waiting",
-            "webhook_id",
-            "subject",
-            "id",
-            sqlite_where=sa.text("state = 'waiting'"),
-            postgresql_where=sa.text("state = 'waiting'"),
-        ),
+        partial_index("ix_webhook_delivery_waiting", "webhook_id", "subject", "id", where="state = 'waiting'"),
         sa.Index("ix_webhook_delivery_webhook_id_created_at", "webhook_id", "created_at"),
     )
 
