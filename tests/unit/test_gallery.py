@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 
 from tests.factories import CAFE
 from tests.unit.test_card_content import program
-from wallet_server.issuance.gallery import cards, percents, seasons
+from wallet_server.issuance.gallery import STATES_MAX, cards, percents, seasons
 
 WINTER = {"from": "12-01", "to": "02-28", "yearly": True}
 NEW_YEAR = {"from": "12-24", "to": "01-06", "yearly": True}
@@ -41,6 +42,18 @@ def test_states_are_none_some_and_where_a_look_begins_and_all_but_one():
 def test_a_challenge_that_ends_at_its_goal_is_shown_full():
     once = [{**challenge, "repeat": "once"} for challenge in CAFE["challenges"]]
     assert percents(dressed(challenges=once)) == (0, 60, 100)
+
+
+def test_of_many_states_the_emptiest_and_the_fullest_are_always_shown():
+    steps = [
+        {"when": {"challenge": {"code": "burgers", "at_least": units, "at_most": units}}} for units in range(2, 19)
+    ]
+    target = [{**challenge, "target": 20, "repeat": "once"} for challenge in CAFE["challenges"]]
+    found = percents(dressed(*steps, challenges=target))
+    assert len(found) == STATES_MAX
+    assert (found[0], found[-1]) == (0, 100)
+    gaps = [more - less for less, more in pairwise(found)]
+    assert max(gaps) <= 20, "the middle is shown too"
 
 
 def test_cards_that_look_alike_are_shown_once():

@@ -73,7 +73,15 @@ def percents(program: ProgramDefinition) -> tuple[int, ...]:
         if challenge is not None:
             last = challenge.target - (1 if challenge.repeat == "unlimited" else 0)
             wanted[_percent(last, challenge.target)] = None
-    return tuple(sorted(wanted))[:STATES_MAX]
+    return _thinned(sorted(wanted))
+
+
+def _thinned(found: list[int]) -> tuple[int, ...]:
+    """At most ``STATES_MAX`` of them, evenly: the emptiest and the fullest are always among them."""
+    if len(found) <= STATES_MAX:
+        return tuple(found)
+    last = len(found) - 1
+    return tuple(found[round(place * last / (STATES_MAX - 1))] for place in range(STATES_MAX))
 
 
 def _percent(units: int, target: int) -> int:
