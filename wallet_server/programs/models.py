@@ -103,12 +103,12 @@ class ProgramPicture(ProgramOwned, table=True):
     __tablename__ = "program_picture"
     __table_args__ = (
         sa.UniqueConstraint("program_id", "sha256"),
-        sa.CheckConstraint("slot IN ('logo', 'icon')", name="slot_known"),
+        sa.CheckConstraint("slot IN ('logo', 'icon', 'photo')", name="slot_known"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
-    sha256: str = Field(max_length=64, description="Of the PNG file, in hex.")
+    sha256: str = Field(max_length=64, description="Of the file that is kept, in hex.")
     slot: str = Field(max_length=8, description="What it was drawn for: its size and shape.")
-    data: bytes = Field(sa_type=sa.LargeBinary, description="PNG.")
+    data: bytes = Field(sa_type=sa.LargeBinary, description="PNG; photos without transparency are JPEG.")
     uploaded_at: datetime = Field(sa_type=UTCDateTime)
     uploaded_by: str = Field(max_length=200)

@@ -251,7 +251,7 @@ def upgrade() -> None:
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.Column("uploaded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("uploaded_by", sa.String(length=200), nullable=False),
-        sa.CheckConstraint("slot IN ('logo', 'icon')", name=op.f("ck_program_picture_slot_known")),
+        sa.CheckConstraint("slot IN ('logo', 'icon', 'photo')", name=op.f("ck_program_picture_slot_known")),
         sa.ForeignKeyConstraint(["program_id"], ["program.id"], name=op.f("fk_program_picture_program_id_program")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_program_picture")),
         sa.UniqueConstraint("program_id", "sha256", name=op.f("uq_program_picture_program_id_sha256")),
