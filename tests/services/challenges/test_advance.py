@@ -8,11 +8,11 @@ from datetime import date, timedelta
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlmodel import Session, col, select
 
 from tests.conftest import NOW
 from tests.people import add_member, facts, line, publish
+from tests.statements import heard
 from wallet_server.challenges import queries
 from wallet_server.challenges.models import ChallengeContribution, ChallengeProgress
 from wallet_server.challenges.progress import contribution, window_key
@@ -169,13 +169,11 @@ def test_a_large_batch_equals_a_naive_recount_and_takes_few_statements(session):
         )
         for _ in range(600)
     ]
-    statements: list[str] = []
-    connection = session.connection()
-    event.listen(connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     completions = []
-    for start in range(0, len(bought), 300):
-        completions += advance(session, program, bought[start : start + 300], NOW).completions
-    assert len(statements) <= 10
+    with heard(session) as said:
+        for start in range(0, len(bought), 300):
+            completions += advance(session, program, bought[start : start + 300], NOW).completions
+    assert len(said) <= 10
 
     expected: defaultdict = defaultdict(int)
     days: defaultdict = defaultdict(int)

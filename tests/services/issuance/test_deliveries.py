@@ -9,6 +9,7 @@ from sqlmodel import col, select
 
 from tests.conftest import NOW
 from tests.services.issuance.test_passes import change, register, unregister
+from tests.statements import heard
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.deliveries import (
     COUNTED_AFTER,
@@ -231,11 +232,9 @@ def test_a_refusal_stays_with_the_pass_until_it_is_taken(shop):
 def test_a_fetch_is_one_statement(shop):
     member_id = shop.join()
     issued = shop.issued(member_id)
-    statements: list[str] = []
-    with transaction(shop.engine, ALL_PROGRAMS) as session:
-        sa.event.listen(session.connection(), "before_cursor_execute", lambda *a: statements.append(a[2]))
+    with heard(shop.engine) as said, transaction(shop.engine, ALL_PROGRAMS) as session:
         record_fetch(session, issued.id, 1, NOW)
-    assert len(statements) == 1
+    assert len(said) == 1
 
 
 def test_the_mark_is_one_row_however_many_look_first(shop):

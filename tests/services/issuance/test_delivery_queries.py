@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from tests.conftest import NOW
 from tests.services.issuance.test_deliveries import at, count, fetch, push
 from tests.services.issuance.test_passes import change, register, unregister
+from tests.statements import heard
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance import invariants, watch
 from wallet_server.issuance.deliveries import Counts, add_counts, record_refused, uncounted_fetches
@@ -228,17 +229,11 @@ def plan_of(session, ask) -> str:
     is_sqlite = connection.dialect.name == "sqlite"
     if not is_sqlite:
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-    asked: list[tuple[str, object]] = []
-
-    def keep(_connection, _cursor, statement, parameters, _context, _many) -> None:
-        asked.append((statement, parameters))
-
-    sa.event.listen(connection, "before_cursor_execute", keep)
-    ask()
-    sa.event.remove(connection, "before_cursor_execute", keep)
-    statement, parameters = asked[-1]
+    with heard(session) as said:
+        ask()
     explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
-    return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters))
+    plan = connection.exec_driver_sql(f"{explain} {said[-1].text}", said[-1].values)
+    return "\n".join(str(row[-1]) for row in plan)
 
 
 def test_the_database_goes_by_the_small_indexes(shop, crowd):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlmodel import col, select
 
 from tests.conftest import NOW
 from tests.services.purchases.shop import Shop, open_shop, purchase
+from tests.statements import heard
 from tests.unit.test_places import street
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.content import CardState
@@ -78,23 +77,19 @@ def test_who_was_nowhere_yet_begins_where_they_joined(shop: Shop) -> None:
 def test_a_small_program_asks_for_no_visits(engine: Engine) -> None:
     shop = open_shop(engine, outlets=street(10), **SILENCE)
     shop.record(purchase(shop.card, "1", outlet="S3"))
-    said: list[str] = []
-    event.listen(engine, "before_cursor_execute", lambda _c, _u, statement, *_rest: said.append(statement))
-    assert card(shop).visits == ()
-    assert not [statement for statement in said if "purchase" in statement]
+    with heard(engine) as said:
+        assert card(shop).visits == ()
+    assert not [statement for statement in said if "purchase" in statement.text]
 
 
 def test_a_card_is_read_by_its_member_and_not_through_all_receipts_of_the_program(sqlite_engine: Engine) -> None:
     shop = open_shop(sqlite_engine, outlets=street(40), **SILENCE)
-    said: list[tuple[str, Any]] = []
-    event.listen(
-        sqlite_engine, "before_cursor_execute", lambda _c, _u, text, values, *_rest: said.append((text, values))
-    )
-    card(shop)
+    with heard(sqlite_engine) as said:
+        card(shop)
     with sqlite_engine.connect() as connection:
         plans = [
             str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all())
-            for text, values in said.copy()
+            for text, values in said
             if "count(*)" in text
         ]
     assert len(plans) == 2

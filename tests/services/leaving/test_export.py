@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from datetime import date, timedelta
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from tests.conftest import NOW
 from tests.services.purchases.shop import open_shop, purchase
+from tests.statements import heard
 from wallet_server.db import reading, transaction
 from wallet_server.leaving import export
 from wallet_server.leaving.export import export_member
@@ -76,11 +76,9 @@ def test_the_newest_of_a_kind_come_where_there_are_too_many(engine: Engine, monk
     monkeypatch.setattr(export, "_LINES_AT_ONCE", 1)
     for number in range(3):
         shop.record(purchase(shop.card, f"R{number}", 30_000, occurred_at=NOW - timedelta(days=3 - number)))
-    statements: list[str] = []
-    with reading(engine, shop.program.id) as session:
-        sa.event.listen(engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+    with reading(engine, shop.program.id) as session, heard(session) as said:
         document = export_member(session, shop.program, session.get_one(Member, shop.member_id), NOW)
     assert [one["receipt_id"] for one in document["purchases"]] == ["R2", "R1"]
     assert all(one["lines"] for one in document["purchases"])
     assert len(document["points"]) == 2
-    assert len(statements) < 30
+    assert len(said) < 30

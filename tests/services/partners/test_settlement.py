@@ -16,6 +16,7 @@ from sqlmodel import select
 from tests.conftest import NOW
 from tests.services.ledger.test_invariants import corrupt
 from tests.services.purchases.shop import Shop, open_shop, purchase
+from tests.statements import heard
 from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
 from wallet_server.ledger.holds import PlaceHold, place_hold
 from wallet_server.ledger.models import Posting
@@ -218,11 +219,9 @@ def test_settling_again_changes_nothing(shop: Shop) -> None:
 def test_a_program_without_partners_reads_nothing(engine: Engine) -> None:
     shop = open_shop(engine, points={"base_percent": 10})
     buy(shop, "1", "A", 10_000)
-    statements: list[str] = []
-    with transaction(engine, shop.program.id) as session:
-        sa.event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    with transaction(engine, shop.program.id) as session, heard(session) as said:
         assert settle(session, shop.program, NOW, purchase_ids=[new_id()], hold_ids=[new_id()]) == 0
-        assert statements == []
+    assert said == []
 
 
 def test_the_lines_behind_a_report_name_their_postings(shop: Shop) -> None:

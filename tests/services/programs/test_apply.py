@@ -15,6 +15,7 @@ from sqlmodel import select
 
 from tests.conftest import NOW
 from tests.factories import CAFE, program_file
+from tests.statements import heard
 from wallet_server.db import ALL_PROGRAMS, reading, set_scope, transaction
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.programs.definition import ProgramDefinition
@@ -188,11 +189,9 @@ def test_a_version_that_was_rolled_back_never_serves_again(engine: Engine) -> No
 def test_a_definition_is_read_once_and_then_costs_one_statement(engine: Engine) -> None:
     applied = apply(engine, CAFE)
     first = definition(engine)
-    statements: list[str] = []
-    sa.event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
-    with reading(engine) as session:
+    with heard(engine) as said, reading(engine) as session:
         assert load_program(session, program_id=applied.program_id) is first
-    assert len([statement for statement in statements if "FROM program" in statement]) == 1
+    assert len([statement for statement in said if "FROM program" in statement.text]) == 1
 
 
 def test_programs_know_nothing_of_each_other(engine: Engine) -> None:
@@ -253,13 +252,10 @@ def test_twenty_thousand_products_are_synchronised_in_batches(engine: Engine) ->
     changes = apply(engine, program_file(catalog=catalog)).changes
     assert "products: 20000 added" in changes
     products[0]["price_minor"] = 5
-    statements: list[str] = []
-    sa.event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
-    assert apply(engine, program_file(catalog={**catalog, "products": products[:-1]})).changes == (
-        "product sku-0: price_minor 0 → 5",
-        "product sku-19999 removed",
-    )
-    assert len(statements) < 40
+    with heard(engine) as said:
+        changed = apply(engine, program_file(catalog={**catalog, "products": products[:-1]})).changes
+    assert changed == ("product sku-0: price_minor 0 → 5", "product sku-19999 removed")
+    assert len(said) < 40
     with reading(engine, ALL_PROGRAMS) as session:
         assert session.exec(select(sa.func.count()).select_from(Product)).one() == 19_999
         assert session.exec(select(Program.version)).one() == 2

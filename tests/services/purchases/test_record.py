@@ -13,6 +13,7 @@ from sqlmodel import SQLModel, col, select
 from tests.conftest import NOW
 from tests.factories import program_file
 from tests.services.purchases.shop import open_shop, purchase
+from tests.statements import heard
 from wallet_server.challenges.models import ChallengeContribution
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError
@@ -339,20 +340,10 @@ def test_a_batch_costs_a_fixed_number_of_statements(engine: Engine) -> None:
     shop = open_shop(engine, members=20)
 
     def statements(size: int, prefix: str) -> int:
-        seen: list[str] = []
-
-        def listen(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-            seen.append(statement)
-
-        sa.event.listen(engine, "before_cursor_execute", listen)
-        try:
-            shop.record(
-                *(purchase(shop.members[index % 20].card_number, f"{prefix}{index}") for index in range(size)),
-                source="import",
-            )
-        finally:
-            sa.event.remove(engine, "before_cursor_execute", listen)
-        return len(seen)
+        receipts = [purchase(shop.members[index % 20].card_number, f"{prefix}{index}") for index in range(size)]
+        with heard(engine) as said:
+            shop.record(*receipts, source="import")
+        return len(said)
 
     few, many = statements(20, "A"), statements(200, "B")
     assert many <= few + 3

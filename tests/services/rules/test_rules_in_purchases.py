@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 
 from tests.conftest import NOW
 from tests.services.purchases.shop import Shop, open_shop, purchase
+from tests.statements import heard
 from tests.unit.rules import naive
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.members.models import Member
@@ -212,12 +213,9 @@ def test_segments_are_those_before_the_batch(engine: Engine) -> None:
 
 def test_nothing_is_read_that_no_rule_asks_for(engine: Engine) -> None:
     shop = open_shop(engine, rules=RULES)
-    statements: list[str] = []
-    with reading(engine, shop.program.id) as session:
-        session.connection()
-        sa.event.listen(engine, "before_cursor_execute", lambda *event: statements.append(event[2]))
+    with reading(engine, shop.program.id) as session, heard(session) as said:
         assert people_asked_for(session, shop.program, [shop.member_id], NOW) == {}
-    assert statements == []
+    assert said == []
 
 
 def test_a_rule_holds_for_the_moment_of_the_receipt_not_of_its_recording(engine: Engine) -> None:

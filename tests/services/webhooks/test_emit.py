@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
 from tests.conftest import NOW
 from tests.people import publish
 from tests.services.webhooks.conftest import POLICY, AddWebhook, deliveries, due_rows
-from wallet_server import pipeline
+from tests.statements import heard
 from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.webhooks.events import EVENTS, Event
@@ -27,48 +26,26 @@ def bought(subject=ANA, points: int = 3) -> Event:
     return Event("purchase.recorded", subject, {"points_earned": points})
 
 
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> Callable[[Session], list[str]]:
-    """Everything that is said to the database from here on, but for the writes that PostgreSQL is sent together."""
-
-    def listen(session: Session) -> list[str]:
-        said: list[str] = []
-        session.flush()
-        sa.event.listen(session.connection(), "before_cursor_execute", lambda *args: said.append(args[2]))
-        ask = pipeline.ask
-
-        def told(connection: sa.Connection, questions: Sequence[tuple[str, Any]]) -> list[list[tuple[Any, ...]]]:
-            said.extend(text for text, _parameters in questions)
-            return ask(connection, questions)
-
-        monkeypatch.setattr(pipeline, "ask", told)
-        return said
-
-    return listen
-
-
-def test_without_a_webhook_a_transaction_pays_one_small_read(engine, statements) -> None:
+def test_without_a_webhook_a_transaction_pays_one_small_read(engine: Engine) -> None:
     with transaction(engine, ALL_PROGRAMS) as session:
         program = publish(session, NOW)
-    with transaction(engine, program.id) as session:
-        said = statements(session)
+    with transaction(engine, program.id) as session, heard(session) as said:
         emit(session, program.id, [], NOW)
         assert said == []
         for _ in range(5):
             emit(session, program.id, [bought()], NOW)
         assert len(said) == 1
-        assert said[0].startswith("SELECT")
+        assert said[0].verb == "SELECT"
         assert (deliveries(session), due_rows(session)) == ([], [])
 
 
 def test_with_webhooks_it_is_three_statements_for_any_number_of_events(
-    session: Session, program: ProgramDefinition, add_webhook: AddWebhook, statements: Callable[[Session], list[str]]
+    session: Session, program: ProgramDefinition, add_webhook: AddWebhook
 ) -> None:
     add_webhook()
-    said = statements(session)
-    emit(session, program.id, [bought(), bought(MARKO), bought()], NOW)
-    # PostgreSQL is sent its INSERTs together, past the place where this looks.
-    assert [text.split()[0] for text in said] in (["SELECT", "INSERT", "INSERT"], ["SELECT"])
+    with heard(session) as said:
+        emit(session, program.id, [bought(), bought(MARKO), bought()], NOW)
+    assert [statement.verb for statement in said] == ["SELECT", "INSERT", "INSERT"]
     assert len(deliveries(session)) == 3
 
 

@@ -9,10 +9,10 @@ from io import BytesIO
 from zipfile import ZipFile
 
 import pytest
-import sqlalchemy as sa
 from flask.testing import FlaskClient
 from sqlmodel import select
 
+from tests.statements import heard
 from tests.web.conftest import Cast
 from tests.web.helpers import StoppedClock, csrf_of, enrol_member, submit, text_of
 from wallet_server.app import create_app
@@ -86,18 +86,13 @@ def test_members_and_strangers_get_the_same_answer_from_the_same_statements(
     client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled
 ) -> None:
     said: list[list[str]] = []
-
-    def note(_connection, _cursor, statement, *_rest) -> None:
-        said[-1].append(statement)
-
     csrf = csrf_of(client, RECOVER)
-    sa.event.listen(server.engine, "before_cursor_execute", note)
     answers = []
     for contact in (ANA, "stranger@example.com", "+38970123456", "+38970999888"):
-        said.append([])
-        answer = client.post(RECOVER, data={"csrf_token": csrf, "contact": contact})
+        with heard(server.engine) as asked:
+            answer = client.post(RECOVER, data={"csrf_token": csrf, "contact": contact})
+        said.append([statement.text for statement in asked])
         answers.append((answer.status_code, answer.location, dict(answer.headers) | {"Date": ""}))
-    sa.event.remove(server.engine, "before_cursor_execute", note)
     assert answers[0] == answers[1] == answers[2] == answers[3]
     assert said[0] == said[1] == said[2] == said[3]
     assert not any("FROM member" in statement for statement in said[0])
