@@ -28,6 +28,9 @@ class Campaign(ProgramOwned, table=True):
     message: dict[str, str] = Field(sa_type=JSONColumn, description="Text by language.")
     created_at: datetime = Field(sa_type=UTCDateTime)
     created_by: str = Field(max_length=200)
+    ends_at: datetime | None = Field(
+        default=None, sa_type=UTCDateTime, description="Cards say the message until then; none: until there is another."
+    )
     launched_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
 
 

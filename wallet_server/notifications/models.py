@@ -23,6 +23,8 @@ class Notification(ProgramOwned, table=True):
         sa.UniqueConstraint("member_id", "origin"),
         sa.Index("ix_notification_member_id_shown_at", "member_id", "shown_at"),
         partial_index("ix_notification_deferred_until", "deferred_until", where="state = 'deferred'"),
+        # What the clock still has to take off the cards.
+        partial_index("ix_notification_ends_at", "ends_at", where="ends_at IS NOT NULL AND ended_at IS NULL"),
         sa.CheckConstraint("state IN ('shown', 'suppressed', 'deferred', 'merged')", name="state_known"),
         sa.CheckConstraint(
             "kind IN ('balance', 'tier', 'challenge', 'voucher', 'reminder', 'promotion')", name="kind_known"
@@ -47,6 +49,8 @@ class Notification(ProgramOwned, table=True):
     shown_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="When it went onto the pass.")
     deferred_until: datetime | None = Field(default=None, sa_type=UTCDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="When it is no longer true.")
+    ends_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="The card says it until then.")
+    ended_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="When it was taken off the card.")
     merged_into: UUID | None = Field(default=None, description="The message that says this one, too.")
     speaks: bool = Field(default=False, description="An iPhone's lock screen says it.")
     at_google: str = Field(default="nothing", max_length=8, description="How Google Wallet is to say it.")

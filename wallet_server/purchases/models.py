@@ -157,6 +157,7 @@ class Visit(ProgramOwned, table=True):
         sa.ForeignKeyConstraint(["program_id", "outlet_id"], ["outlet.program_id", "outlet.id"]),
         sa.UniqueConstraint("outlet_id", "visit_id"),
         sa.Index("ix_visit_member_id_occurred_at", "member_id", "occurred_at"),
+        sa.Index("ix_visit_program_id_occurred_at", "program_id", "occurred_at"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)

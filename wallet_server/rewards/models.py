@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id
+from wallet_server.db import JSONColumn, ProgramOwned, UTCDateTime, new_id, partial_index
 from wallet_server.members.models import member_key
 
 
@@ -20,6 +20,12 @@ class Voucher(ProgramOwned, table=True):
         sa.UniqueConstraint("program_id", "code"),
         sa.UniqueConstraint("member_id", "origin"),
         sa.Index("ix_voucher_program_id_member_id", "program_id", "member_id"),
+        # What the clock still has to take off the cards.
+        partial_index(
+            "ix_voucher_expires_at",
+            "expires_at",
+            where="expires_at IS NOT NULL AND redeemed_at IS NULL AND lapsed_at IS NULL",
+        ),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -32,6 +38,9 @@ class Voucher(ProgramOwned, table=True):
     )
     issued_at: datetime = Field(sa_type=UTCDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    lapsed_at: datetime | None = Field(
+        default=None, sa_type=UTCDateTime, description="When the cards were told that it is over, unused."
+    )
     redeemed_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     redeemed_outlet_id: UUID | None = None
     redeemed_by: str | None = Field(default=None, max_length=200)

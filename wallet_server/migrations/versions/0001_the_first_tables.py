@@ -393,6 +393,7 @@ def upgrade() -> None:
         sa.Column("message", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_by", sa.String(length=200), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("launched_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["program_id", "segment_id"],
@@ -888,6 +889,8 @@ def upgrade() -> None:
         sa.Column("shown_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deferred_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("merged_into", sa.Uuid(), nullable=True),
         sa.Column("speaks", sa.Boolean(), nullable=False),
         sa.Column("at_google", sa.String(length=8), nullable=False),
@@ -919,6 +922,13 @@ def upgrade() -> None:
             unique=False,
             sqlite_where=sa.text("state = 'deferred'"),
             postgresql_where=sa.text("state = 'deferred'"),
+        )
+        batch_op.create_index(
+            "ix_notification_ends_at",
+            ["ends_at"],
+            unique=False,
+            sqlite_where=sa.text("ends_at IS NOT NULL AND ended_at IS NULL"),
+            postgresql_where=sa.text("ends_at IS NOT NULL AND ended_at IS NULL"),
         )
         batch_op.create_index("ix_notification_member_id_shown_at", ["member_id", "shown_at"], unique=False)
 
@@ -1028,6 +1038,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("visit", schema=None) as batch_op:
         batch_op.create_index("ix_visit_member_id_occurred_at", ["member_id", "occurred_at"], unique=False)
+        batch_op.create_index("ix_visit_program_id_occurred_at", ["program_id", "occurred_at"], unique=False)
 
     op.create_table(
         "voucher",
@@ -1039,6 +1050,7 @@ def upgrade() -> None:
         sa.Column("origin", sa.String(length=140), nullable=False),
         sa.Column("issued_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lapsed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("redeemed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("redeemed_outlet_id", sa.Uuid(), nullable=True),
         sa.Column("redeemed_by", sa.String(length=200), nullable=True),
@@ -1054,6 +1066,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("program_id", "code", name=op.f("uq_voucher_program_id_code")),
     )
     with op.batch_alter_table("voucher", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_voucher_expires_at",
+            ["expires_at"],
+            unique=False,
+            sqlite_where=sa.text("expires_at IS NOT NULL AND redeemed_at IS NULL AND lapsed_at IS NULL"),
+            postgresql_where=sa.text("expires_at IS NOT NULL AND redeemed_at IS NULL AND lapsed_at IS NULL"),
+        )
         batch_op.create_index("ix_voucher_program_id_member_id", ["program_id", "member_id"], unique=False)
 
     op.create_table(
@@ -1441,9 +1460,15 @@ def downgrade() -> None:
     op.drop_table("allocation")
     with op.batch_alter_table("voucher", schema=None) as batch_op:
         batch_op.drop_index("ix_voucher_program_id_member_id")
+        batch_op.drop_index(
+            "ix_voucher_expires_at",
+            sqlite_where=sa.text("expires_at IS NOT NULL AND redeemed_at IS NULL AND lapsed_at IS NULL"),
+            postgresql_where=sa.text("expires_at IS NOT NULL AND redeemed_at IS NULL AND lapsed_at IS NULL"),
+        )
 
     op.drop_table("voucher")
     with op.batch_alter_table("visit", schema=None) as batch_op:
+        batch_op.drop_index("ix_visit_program_id_occurred_at")
         batch_op.drop_index("ix_visit_member_id_occurred_at")
 
     op.drop_table("visit")
@@ -1468,6 +1493,11 @@ def downgrade() -> None:
     op.drop_table("posting")
     with op.batch_alter_table("notification", schema=None) as batch_op:
         batch_op.drop_index("ix_notification_member_id_shown_at")
+        batch_op.drop_index(
+            "ix_notification_ends_at",
+            sqlite_where=sa.text("ends_at IS NOT NULL AND ended_at IS NULL"),
+            postgresql_where=sa.text("ends_at IS NOT NULL AND ended_at IS NULL"),
+        )
         batch_op.drop_index(
             "ix_notification_deferred_until",
             sqlite_where=sa.text("state = 'deferred'"),
