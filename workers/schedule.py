@@ -14,6 +14,7 @@ from wallet_server.campaigns.services import fail_given_up
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transaction
 from wallet_server.idempotency.services import prune as prune_idempotency_keys
+from wallet_server.issuance.lapses import lapse_vouchers
 from wallet_server.issuance.services import prune_callbacks
 from wallet_server.issuance.turns import turn_programs
 from wallet_server.issuance.voiding import untie_phones
@@ -81,6 +82,14 @@ def expire_points(context: ServerContext) -> None:
             expired = expire_due_points(session, context.clock.now())
         if not expired:
             return
+
+
+def expire_vouchers(context: ServerContext) -> None:
+    """Take vouchers off the cards whose time is over."""
+    for _ in range(TURNS_MAX):
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            if not lapse_vouchers(session, context.clock.now()):
+                return
 
 
 def expire_holds(context: ServerContext) -> None:
@@ -182,6 +191,7 @@ TASKS: Final = (
     Task("review tiers", timedelta(seconds=2), review_tiers),
     Task("expire holds", timedelta(seconds=2), expire_holds),
     Task("expire points", timedelta(seconds=10), expire_points),
+    Task("expire vouchers", timedelta(seconds=10), expire_vouchers),
     Task("zero balances", timedelta(seconds=30), zero_balances),
     Task("wake messages", timedelta(seconds=5), wake_messages),
     Task("count deliveries", timedelta(seconds=5), count_deliveries),

@@ -165,6 +165,7 @@ def _withdraw_voucher(session: Session, voucher: sa.Row[Any], *, reason: str, no
             origin=f"{WITHDRAWN}{voucher.code}:{voucher.origin}"[:ORIGIN_MAX],
             benefit={**voucher.benefit, "withdrawn": reason},
             expires_at=expires_at,
+            lapsed_at=now,  # the refund changes the card itself
         )
     )
     return changed.rowcount == 1

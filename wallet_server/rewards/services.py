@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
@@ -27,6 +28,7 @@ FUTURE_MAX: Final = timedelta(minutes=10)
 """How far a till's clock may be ahead."""
 PAST_MAX: Final = timedelta(days=30)
 """How late a till that was offline may tell of a redemption."""
+LAPSED_AT_ONCE: Final = 500
 
 
 def grant(session: Session, program: ProgramDefinition, completions: Sequence[Completion], now: datetime) -> list[Won]:
@@ -171,6 +173,39 @@ def redeem_voucher(
     if voucher.origin.startswith(WITHDRAWN):
         sentence = "this voucher was withdrawn: what had won it was refunded"
     raise DomainError("voucher_expired", sentence, status=409, expired_at=when)
+
+
+def lapse_due(session: Session, now: datetime, *, limit: int = LAPSED_AT_ONCE) -> tuple[UUID, list[UUID]] | None:
+    """Note of vouchers whose time is over that they are: of at most ``limit``, and of one program.
+
+    Returns the program and the members whose cards still show them, whom the caller marks as changed; ``None`` when
+    nothing is due, so that a second run does nothing. Runs in the scope of all programs and may run twice at once.
+    """
+    due = (
+        col(Voucher.expires_at).is_not(None),
+        col(Voucher.redeemed_at).is_(None),
+        col(Voucher.lapsed_at).is_(None),
+        col(Voucher.expires_at) <= now,
+    )
+    oldest = (col(Voucher.expires_at), col(Voucher.id))
+    # One program at a time: its passes are then locked in the order of their ids, as everybody does.
+    program_id = session.scalar(sa.select(col(Voucher.program_id)).where(*due).order_by(*oldest).limit(1))
+    if program_id is None:
+        return None
+    mine = (
+        sa.select(col(Voucher.id), col(Voucher.member_id))
+        .where(col(Voucher.program_id) == program_id, *due)
+        .order_by(*oldest)
+        .limit(limit)
+        # One that a till redeems at this moment, or a refund withdraws, is theirs.
+        .with_for_update(skip_locked=True)
+    )
+    rows = session.execute(mine).all()
+    session.execute(
+        sa.update(Voucher).where(col(Voucher.id).in_([row.id for row in rows])).values(lapsed_at=now),
+        execution_options={"synchronize_session": False},
+    )
+    return (program_id, sorted({row.member_id for row in rows})) if rows else None
 
 
 def _completed(completion: Completion) -> Event:
