@@ -2,13 +2,16 @@
 
 A batch costs hardly more than a single purchase, in statements and in the database's waits for its disk, so that a
 busy hour is cheaper for each till than a quiet one. Whoever finds the counter free serves at once and waits for
-nobody; who comes meanwhile is next. Each till gets its own answer: one that is refused does not touch the others,
-and a batch that fails as a whole is done again one by one.
+nobody; who comes meanwhile is next. One batch at a time is faster than two side by side, which would only be smaller;
+but where a batch is held up, by a member who is locked elsewhere, the others do not stand behind it. Each till gets
+its own answer: one that is refused does not touch the others, and a batch that fails as a whole is done again one by
+one.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -26,6 +29,8 @@ BATCH_MAX: Final = 32
 """Tills served together: more would keep the first of them waiting."""
 GATHER_SECONDS: Final = 0.002
 """How long a till waits for others, where the last batch says that there are some."""
+PATIENCE_SECONDS: Final = 0.25
+"""How long a till stands behind one batch before it opens a second place: something holds that batch up."""
 WAIT_SECONDS_MAX: Final = 60
 
 
@@ -59,16 +64,16 @@ class _Waiting:
 
 
 class Counter:
-    """The purchases of one process on one database.
+    """The purchases of one process on one database. ``places`` batches at most run side by side.
 
-    ``leaders`` batches run side by side: on PostgreSQL two, because one can be computed while the other waits for
-    the disk; SQLite writes one at a time.
+    SQLite writes one at a time, so a second place would not help there.
     """
 
-    def __init__(self, engine: Engine, *, refusal: Refusal, leaders: int | None = None) -> None:
+    def __init__(self, engine: Engine, *, refusal: Refusal, places: int | None = None) -> None:
         self._engine = engine
         self._refusal = refusal
-        self._free = leaders or (1 if engine.dialect.name == "sqlite" else 2)
+        self._places = places or (1 if engine.dialect.name == "sqlite" else 2)
+        self._serving = 0
         self._queue: list[_Waiting] = []
         self._came = threading.Condition()
         self._expected = 1
@@ -82,18 +87,27 @@ class Counter:
         mine = _Waiting(turn)
         with self._came:
             self._queue.append(mine)
-            if self._free:
-                self._free -= 1
-                mine.leads = True
+            self._lead(mine, beside=0)
             self._came.notify_all()
-        if not mine.leads and not mine.woken.wait(WAIT_SECONDS_MAX):
-            self._leave(mine)
+        gives_up_at = time.monotonic() + WAIT_SECONDS_MAX
+        while not (mine.leads or mine.woken.wait(PATIENCE_SECONDS)):
+            with self._came:
+                self._lead(mine, beside=self._places - 1)
+            if time.monotonic() > gives_up_at:
+                self._leave(mine)
+                break
         if mine.leads:
             self._serve(mine)
         if isinstance(mine.result, BaseException):
             raise mine.result
         assert mine.result is not None, "a till went without an answer"
         return mine.result
+
+    def _lead(self, mine: _Waiting, *, beside: int) -> None:
+        """Let a till that still waits serve, if no more than so many others do."""
+        if mine in self._queue and not mine.leads and self._serving <= beside:
+            self._serving += 1
+            mine.leads = True
 
     def _leave(self, mine: _Waiting) -> None:
         """Give up waiting, unless an answer or the lead came at the last moment."""
@@ -138,12 +152,14 @@ class Counter:
 
     def _hand_on(self) -> None:
         with self._came:
+            self._serving -= 1
+            if self._serving:
+                return  # whoever serves beside us hands on to the rest
             for waiting in self._queue:
                 if not waiting.leads:
-                    waiting.leads = True
+                    self._lead(waiting, beside=0)
                     waiting.woken.set()
                     return
-            self._free += 1
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         try:

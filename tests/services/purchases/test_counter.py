@@ -6,17 +6,22 @@ import json
 import threading
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlmodel import select
 
 from tests.conftest import NOW
+from tests.postgres import wait_until_somebody_waits
 from tests.services.purchases.shop import Shop, open_shop, purchase
 from tests.services.purchases.test_concurrency import TILLS, assert_sound, at_once, purchases, statuses
+from wallet_server.db import transaction
 from wallet_server.errors import DomainError
 from wallet_server.idempotency.services import Answer, Call, answer_each_once, refusal_document
+from wallet_server.ledger.models import MemberBalance
 from wallet_server.purchases import counter as counter_module
 from wallet_server.purchases.commands import RecordPurchase
 from wallet_server.purchases.counter import BATCH_MAX, Counter, Turn
@@ -24,8 +29,8 @@ from wallet_server.purchases.models import Purchase
 from wallet_server.purchases.services import Recorded, record_purchases
 
 
-def open_counter(shop: Shop, leaders: int | None = None) -> Counter:
-    return Counter(shop.engine, refusal=refusal_document, leaders=leaders)
+def open_counter(shop: Shop, places: int | None = None) -> Counter:
+    return Counter(shop.engine, refusal=refusal_document, places=places)
 
 
 def turn(shop: Shop, command: RecordPurchase, key: str, *, hash_of: str = "", by: str = "key:a") -> Turn:
@@ -86,7 +91,7 @@ def test_who_comes_while_another_is_served_goes_together(engine: Engine, monkeyp
     turns = [
         turn(shop, purchase(one.card_number, f"A-{n}"), f"key-{n}", by=f"key:{n}") for n, one in enumerate(shop.members)
     ]
-    results = queue_behind(open_counter(shop, leaders=1), gate, turns)
+    results = queue_behind(open_counter(shop, places=1), gate, turns)
     assert gate.sizes == [1, TILLS - 1]
     assert statuses(results) == {"recorded": TILLS}
     assert all(json.loads(result.body_text)["spendable"] == 3 for result in results)
@@ -111,7 +116,7 @@ def test_a_refused_till_does_not_touch_the_others(engine: Engine, monkeypatch: p
     ]
     turns = [turn(shop, command, f"key-{n}") for n, command in enumerate(commands)]
     gate = Gate(monkeypatch)
-    counter = open_counter(shop, leaders=1)
+    counter = open_counter(shop, places=1)
     results = queue_behind(counter, gate, turns)
     assert gate.sizes == [1, 7]
     assert statuses(results) == {
@@ -143,7 +148,7 @@ def test_one_card_or_key_is_served_once_in_a_batch(engine: Engine, monkeypatch: 
         turn(shop, purchase(cards[2], "A-1"), "b", hash_of="another"),  # the same key for something else
         turn(shop, purchase(cards[2], "A-3"), "d"),
     ]
-    results = queue_behind(open_counter(shop, leaders=1), gate, turns)
+    results = queue_behind(open_counter(shop, places=1), gate, turns)
     assert gate.sizes == [1, 2, 2]
     assert [json.loads(results[place].body_text)["spendable"] for place in (0, 1, 2, 4)] == [3, 3, 6, 3]
     assert isinstance(results[3], DomainError)
@@ -164,7 +169,7 @@ def test_a_batch_that_fails_is_done_one_by_one(engine: Engine, monkeypatch: pyte
 
     monkeypatch.setattr(counter_module, "record_purchases", failing)
     turns = [turn(shop, purchase(one.card_number, f"A-{n}"), f"key-{n}") for n, one in enumerate(shop.members)]
-    counter = open_counter(shop, leaders=1)
+    counter = open_counter(shop, places=1)
     results = queue_behind(counter, gate, turns)
     assert gate.sizes == [1, 4, 1, 1, 1, 1]
     assert Tally(type(result) for result in results) == {Answer: 4, ZeroDivisionError: 1}
@@ -177,12 +182,11 @@ def test_a_batch_that_fails_is_done_one_by_one(engine: Engine, monkeypatch: pyte
 def test_a_till_alone_is_served_at_once_and_the_counter_is_free_after_a_mistake(engine: Engine) -> None:
     shop = open_shop(engine)
     counter = open_counter(shop)
-    free = counter._free
     assert counter.record(turn(shop, purchase(shop.card, "A-1"), "a")).status == 201
     with pytest.raises(DomainError, match="idempotency key"):
         counter.record(turn(shop, purchase(shop.card, "A-2"), "not a key"))
     assert counter.record(turn(shop, purchase(shop.card, "A-2"), "b")).status == 201
-    assert (counter._free, counter._queue, counter._expected) == (free, [], 1)
+    assert (counter._serving, counter._queue, counter._expected) == (0, [], 1)
 
 
 def test_more_tills_than_a_batch_holds(engine: Engine) -> None:
@@ -200,7 +204,7 @@ def test_a_till_gives_up_after_a_while_and_blocks_nobody(
 ) -> None:
     shop = open_shop(sqlite_engine, members=3)
     gate = Gate(monkeypatch)
-    counter = open_counter(shop, leaders=1)
+    counter = open_counter(shop, places=1)
     first = threading.Thread(
         target=counter.record, args=(turn(shop, purchase(shop.members[0].card_number, "A-0"), "a"),)
     )
@@ -214,3 +218,26 @@ def test_a_till_gives_up_after_a_while_and_blocks_nobody(
     first.join(30)
     assert counter.record(turn(shop, purchase(shop.members[1].card_number, "A-1"), "b")).status == 201
     assert purchases(sqlite_engine) == 2
+
+
+def test_nobody_stands_behind_a_batch_that_is_held_up(
+    postgresql_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop(postgresql_engine, members=3)
+    counter = open_counter(shop)
+    locked, free, later = (
+        turn(shop, purchase(one.card_number, f"A-{n}"), f"key-{n}") for n, one in enumerate(shop.members)
+    )
+    monkeypatch.setattr(counter_module, "PATIENCE_SECONDS", 0.05)
+    with transaction(shop.engine, shop.program.id) as session, ThreadPoolExecutor(1) as pool:
+        session.exec(
+            select(MemberBalance).where(MemberBalance.member_id == shop.members[0].member_id).with_for_update()
+        ).one()
+        waits = pool.submit(counter.record, locked)
+        wait_until_somebody_waits(shop.engine)
+        for one in (free, later):
+            assert counter.record(one).status == 201
+        assert not waits.done()
+        session.commit()
+        assert waits.result(30).status == 201
+    assert_sound(shop.engine)
