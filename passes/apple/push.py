@@ -16,10 +16,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import certifi
 import pycurl
@@ -61,21 +59,20 @@ _TLS_ALERT = re.compile(r"alert.*(certificate|unknown ca)", re.IGNORECASE)
 class _Stream:
     """One reusable libcurl handle, which is one HTTP/2 stream at a time."""
 
-    __slots__ = ("answer", "apns_id", "attempt", "bearer", "curl", "token")
+    __slots__ = ("answer", "attempt", "bearer", "curl", "token")
 
     def __init__(self, curl: Any) -> None:
         self.curl = curl
-        self.answer = BytesIO()
+        self.answer = b""
         self.token = ""
-        self.apns_id = ""
         self.attempt = 0
         self.bearer = ""
         curl.setopt(pycurl.WRITEFUNCTION, self._receive)
 
     def _receive(self, data: bytes) -> int | None:
-        if self.answer.tell() + len(data) > _ANSWER_BYTES_MAX:
+        if len(self.answer) + len(data) > _ANSWER_BYTES_MAX:
             return 0  # ends the transfer: APNs never sends so much
-        self.answer.write(data)
+        self.answer += data
         return None
 
 
@@ -141,14 +138,14 @@ class ApnsSender:
         )
         self._silence_seconds = request_timeout_seconds / 2
         # Priority 5 is what a background push must have. No expiration: APNs keeps the push for a phone that
-        # is off. One collapse id: of several changes only the last needs to arrive.
-        self._headers_for_all = (
+        # is off. One collapse id: of several changes only the last needs to arrive. No apns-id, which APNs then
+        # makes itself: with headers that are the same for all pushes libcurl is told them once for each stream.
+        self._headers = (
             f"apns-topic: {topic}",
             "apns-push-type: background",
             "apns-priority: 5",
             "apns-collapse-id: pass",
             "content-type: application/json",
-            "Expect:",
         )
         self._multi: Any = None
         self._idle: list[_Stream] = []
@@ -209,15 +206,20 @@ class ApnsSender:
         if batch.pause_seconds:
             self._sleep(min(batch.pause_seconds, max(0.0, batch.deadline - self._monotonic())))
             batch.pause_seconds = 0.0
-        while batch.waiting and len(self._busy) < limit:
-            stream = self._idle.pop() if self._idle else self._new_stream()
-            stream.token, stream.apns_id, stream.attempt = batch.waiting.popleft()
-            stream.answer.seek(0)
-            stream.answer.truncate()
-            stream.curl.setopt(pycurl.URL, f"{self._url}/3/device/{stream.token}")
-            stream.curl.setopt(pycurl.HTTPHEADER, [*self._headers(stream), f"apns-id: {stream.apns_id}"])
-            self._busy[stream.curl] = stream
-            self._multi.add_handle(stream.curl)
+        multi, idle, busy, waiting = self._multi, self._idle, self._busy, batch.waiting
+        devices = f"{self._url}/3/device/"
+        bearer = "" if self._provider_token is None else self._provider_token.bearer()
+        while waiting and len(busy) < limit:
+            stream = idle.pop() if idle else self._new_stream()
+            stream.token, stream.attempt = waiting.popleft()
+            stream.answer = b""
+            curl = stream.curl
+            curl.setopt(pycurl.URL, devices + stream.token)
+            if stream.bearer != bearer:
+                curl.setopt(pycurl.HTTPHEADER, [*self._headers, f"authorization: bearer {bearer}"])
+                stream.bearer = bearer
+            busy[curl] = stream
+            multi.add_handle(curl)
 
     def _turn(self, batch: _Batch) -> None:
         """Let libcurl work, then collect what is done."""
@@ -226,19 +228,20 @@ class ApnsSender:
         broken = False
         while True:
             queued, done, failed = self._multi.info_read()
-            for curl in done:
+            if done or failed:
+                settled = True
+                self._answered_at = self._monotonic()
+            if done:
                 self._probing = False
-                self._heard_at = self._monotonic()
-                self._settle(self._release(curl), batch)
+                self._heard_at = self._answered_at
+                for curl in done:
+                    self._settle(self._release(curl), batch)
             for curl, error, text in failed:
                 self._probing = True
                 broken |= error == pycurl.E_OPERATION_TIMEDOUT and self._is_silent()
                 self._settle_failure(self._release(curl), error, text, batch)
-            settled = settled or bool(done) or bool(failed)
             if not queued:
                 break
-        if settled:
-            self._answered_at = self._monotonic()
         if broken or self._reconnecting:
             # A silent connection would swallow the next pushes too: what is still on it starts anew.
             for stream in list(self._busy.values()):
@@ -255,11 +258,11 @@ class ApnsSender:
     def _settle(self, stream: _Stream, batch: _Batch) -> None:
         status = stream.curl.getinfo(pycurl.RESPONSE_CODE)
         if status == 200:
-            batch.settle(stream, PushVerdict.ACCEPTED, status=200)
+            batch.accept(stream)
         elif stream.curl.getinfo(pycurl.INFO_HTTP_VERSION) != _HTTP_2:
             batch.settle(stream, PushVerdict.CONFIGURATION, status=status, reason="NotHttp2")
         else:
-            reason, timestamp = parse_answer(stream.answer.getvalue())
+            reason, timestamp = parse_answer(stream.answer)
             if status == 400 and reason in RECONNECT_REASONS:
                 self._reconnecting = True
                 batch.resend(stream, reason)
@@ -296,12 +299,6 @@ class ApnsSender:
         batch.stop(PushVerdict.RETRY_LATER, "not sent before the deadline")
         self._drop_connection()
 
-    def _headers(self, stream: _Stream) -> tuple[str, ...]:
-        if self._provider_token is None:
-            return self._headers_for_all
-        stream.bearer = self._provider_token.bearer()
-        return (*self._headers_for_all, f"authorization: bearer {stream.bearer}")
-
     def _connect(self) -> None:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
@@ -312,6 +309,7 @@ class ApnsSender:
         curl = pycurl.Curl()
         for option, value in self._options:
             curl.setopt(option, value)
+        curl.setopt(pycurl.HTTPHEADER, list(self._headers))
         return _Stream(curl)
 
     def _release(self, curl: Any) -> _Stream:
@@ -342,15 +340,17 @@ class _Batch:
         self.deadline = deadline
         self.pause_seconds = 0.0
         self.outcomes: dict[str, PushOutcome] = {}
-        self.waiting: deque[tuple[str, str, int]] = deque()
+        self.waiting: deque[tuple[str, int]] = deque()
         self._attempts_max = attempts_max
         self._stopped: tuple[PushVerdict, str] | None = None
         for token in dict.fromkeys(tokens):
-            apns_id = str(uuid4())
             if _TOKEN.fullmatch(token):
-                self.waiting.append((token, apns_id, 1))
+                self.waiting.append((token, 1))
             else:  # never put into an address
-                self._record(PushOutcome(token, apns_id, 0, "BadDeviceToken", None, PushVerdict.BAD_TOKEN))
+                self._record(PushOutcome(token, 0, "BadDeviceToken", None, PushVerdict.BAD_TOKEN))
+
+    def accept(self, stream: _Stream) -> None:
+        self._record(PushOutcome(stream.token, 200, "", None, PushVerdict.ACCEPTED))
 
     def settle(
         self,
@@ -361,25 +361,25 @@ class _Batch:
         reason: str = "",
         timestamp: datetime | None = None,
     ) -> None:
-        self._record(PushOutcome(stream.token, stream.apns_id, status, reason, timestamp, verdict))
+        self._record(PushOutcome(stream.token, status, reason, timestamp, verdict))
         if verdict is PushVerdict.CONFIGURATION:
             self.stop(verdict, reason)
 
     def resend(self, stream: _Stream, reason: str) -> None:
-        """Queue again under the same id, or give up for now."""
+        """Queue again, or give up for now."""
         if self._stopped is not None:
             self.settle(stream, self._stopped[0], reason=self._stopped[1])
         elif stream.attempt >= self._attempts_max:
             self.settle(stream, PushVerdict.RETRY_LATER, reason=reason)
         else:
-            self.waiting.append((stream.token, stream.apns_id, stream.attempt + 1))
+            self.waiting.append((stream.token, stream.attempt + 1))
 
     def stop(self, verdict: PushVerdict, reason: str) -> None:
         """Try no further token: all that wait, and all that would be sent again, end like this."""
         self._stopped = self._stopped or (verdict, reason)
         while self.waiting:
-            token, apns_id, _attempt = self.waiting.popleft()
-            self._record(PushOutcome(token, apns_id, 0, reason, None, verdict))
+            token, _attempt = self.waiting.popleft()
+            self._record(PushOutcome(token, 0, reason, None, verdict))
 
     def in_order(self, tokens: Sequence[str]) -> list[PushOutcome]:
         return [self.outcomes[token] for token in dict.fromkeys(tokens)]

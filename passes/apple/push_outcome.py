@@ -6,10 +6,9 @@ Source: developer.apple.com/documentation/usernotifications/handling-notificatio
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 BAD_TOKEN_REASONS: Final = frozenset({"BadDeviceToken", "DeviceTokenNotForTopic"})
 RECONNECT_REASONS: Final = frozenset({"IdleTimeout"})
@@ -33,12 +32,10 @@ class PushVerdict(StrEnum):
     """Certificate, topic or request are wrong: stop this program's pushes and raise an alarm."""
 
 
-@dataclass(frozen=True, slots=True)
-class PushOutcome:
+class PushOutcome(NamedTuple):
     """What came of one token. `status` is the HTTP status, 0 if there was no answer."""
 
     token: str
-    apns_id: str
     status: int
     reason: str
     timestamp: datetime | None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from sqlalchemy.engine import Engine
@@ -86,7 +86,7 @@ class RecordedPushes:
 
     def _outcome(self, token: str) -> PushOutcome:
         verdict, status, reason, timestamp = self.answers.get(token, (PushVerdict.ACCEPTED, 200, "", None))
-        return PushOutcome(token, str(uuid4()), status, reason, timestamp, verdict)
+        return PushOutcome(token, status, reason, timestamp, verdict)
 
     def close(self) -> None:
         """Nothing is open."""
