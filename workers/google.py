@@ -97,7 +97,9 @@ def _take(runtime: Runtime, program_id: UUID, member_ids: Sequence[UUID]) -> Tak
 
 
 def _message(due: Due) -> CardMessage:
-    return CardMessage(due.message_id, due.text, notify=due.way == "notice", may_be_there=due.may_be_there)
+    return CardMessage(
+        due.message_id, due.text, notify=due.way == "notice", may_be_there=due.may_be_there, ends_at=due.ends_at
+    )
 
 
 def _read(runtime: Runtime, program_id: UUID, pass_ids: Sequence[UUID]) -> tuple[ProgramDefinition, list[CardState]]:

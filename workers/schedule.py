@@ -20,6 +20,7 @@ from wallet_server.issuance.turns import turn_programs
 from wallet_server.issuance.voiding import untie_phones
 from wallet_server.issuance.watch import KEEP_HOURS, prune_hours
 from wallet_server.mail.services import prune as prune_mails
+from wallet_server.notifications.ending import end_messages
 from wallet_server.notifications.services import prune as prune_messages
 from wallet_server.notifications.services import tell_tiers
 from wallet_server.notifications.settling import wake
@@ -118,6 +119,14 @@ def wake_messages(context: ServerContext) -> None:
                 return
 
 
+def end_due_messages(context: ServerContext) -> None:
+    """Take messages off the cards whose time is over: an offer that has ended."""
+    for _ in range(TURNS_MAX):
+        with transaction(context.engine, ALL_PROGRAMS) as session:
+            if not end_messages(session, context.clock.now()):
+                return
+
+
 def turn_days(context: ServerContext) -> None:
     """Show a new day on the passes of programs where it has begun: seasons of looks, windows of challenges."""
     after = None
@@ -194,6 +203,7 @@ TASKS: Final = (
     Task("expire vouchers", timedelta(seconds=10), expire_vouchers),
     Task("zero balances", timedelta(seconds=30), zero_balances),
     Task("wake messages", timedelta(seconds=5), wake_messages),
+    Task("end messages", timedelta(seconds=10), end_due_messages),
     Task("count deliveries", timedelta(seconds=5), count_deliveries),
     Task("watch deliveries", timedelta(minutes=1), watch_deliveries),
     Task("turn days", timedelta(seconds=30), turn_days),

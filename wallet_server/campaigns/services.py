@@ -237,12 +237,15 @@ def send_batch(session: Session, program: ProgramDefinition, campaign_id: UUID, 
     )
     language_of = {row.id: row.language for row in languages}
     too_late = campaign.launched_at + timedelta(hours=program.file.notifications.promotion_wait_hours)
+    if campaign.ends_at is not None:
+        too_late = min(too_late, campaign.ends_at)
     wanted = [
         Wanted(
             member_id,
             origin_of(campaign_id),
             localized(campaign.message, language_of[member_id], (program.default_language,)),
             expires_at=too_late,
+            ends_at=campaign.ends_at,
         )
         for member_id in member_ids
     ]

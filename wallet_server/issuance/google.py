@@ -44,12 +44,13 @@ class GoogleTroubleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CardMessage:
-    """A message beside a card. ``may_be_there``: it was begun before, and is looked for first."""
+    """A message beside a card, until ``ends_at``. ``may_be_there``: it was begun before, and is looked for first."""
 
     id: str
     text: str
     notify: bool
     may_be_there: bool = False
+    ends_at: datetime | None = None
 
 
 def class_suffix(program: ProgramDefinition) -> str:
@@ -191,7 +192,7 @@ class GoogleCards:
 
     def _add(self, program: ProgramDefinition, state: CardState, one: CardMessage) -> bool:
         header = program.name(state.language)
-        body = message(message_id=one.id, header=header, text=one.text, notify=one.notify)
+        body = message(message_id=one.id, header=header, text=one.text, notify=one.notify, ends_at=one.ends_at)
         object_id = resource_id(self._parameters.issuer_id, state.serial)
         outcome = self._client.add_message(object_id, body, check_first=one.may_be_there)
         return outcome is MessageOutcome.NOTIFIED

@@ -33,6 +33,8 @@ class Due:
     text: str
     way: AtGoogle
     may_be_there: bool
+    ends_at: datetime | None = None
+    """Google takes it off the card by itself then."""
 
     @property
     def message_id(self) -> str:
@@ -53,9 +55,10 @@ def take(session: Session, member_ids: Collection[UUID], now: datetime) -> Taken
     """Take what is to be told to these members now; of too many messages the older ones are told no more."""
     table = NOTIFICATION.c
     wanted = (
-        sa.select(table.id, table.member_id, table.text, table.at_google, table.google_begun_at)
+        sa.select(table.id, table.member_id, table.text, table.at_google, table.google_begun_at, table.ends_at)
         .where(among(session, table.member_id, sorted(set(member_ids))), table.state == "shown")
         .where(table.shown_at > now - DAY, table.at_google != "nothing", table.google_told_at.is_(None))
+        .where(sa.or_(table.ends_at.is_(None), table.ends_at > now))
         .order_by(table.id)
         .with_for_update()
     )
@@ -66,7 +69,7 @@ def take(session: Session, member_ids: Collection[UUID], now: datetime) -> Taken
         begun = row.google_begun_at
         if begun is not None and begun > now - LEASE:
             elsewhere.add(row.member_id)
-        found[row.member_id].append(Due(row.id, row.text, row.at_google, begun is not None))
+        found[row.member_id].append(Due(row.id, row.text, row.at_google, begun is not None, row.ends_at))
     free = {member_id: mine for member_id, mine in found.items() if member_id not in elsewhere}
     due = {member_id: mine[-MESSAGES_MAX:] for member_id, mine in free.items()}
     late = [one.id for mine in free.values() for one in mine[:-MESSAGES_MAX]]

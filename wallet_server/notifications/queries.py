@@ -42,7 +42,8 @@ def said_to(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Said]:
     """What each member's pass says and which of it may speak; who was shown nothing is missing.
 
     The one that speaks is the newer of news and last event, if it is meant to be heard. A phone that has it
-    already sees no difference and is silent, so this needs no memory of what each phone has.
+    already sees no difference and is silent, so this needs no memory of what each phone has. What has ended leaves
+    its place empty: older news does not come back.
     """
     if not member_ids:
         return {}
@@ -51,7 +52,9 @@ def said_to(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Said]:
         partition_by=(col(Notification.member_id), is_news),
         order_by=(col(Notification.shown_at).desc(), col(Notification.id).desc()),
     )
-    columns = [col(getattr(Notification, name)) for name in ("member_id", "text", "speaks", "shown_at", "id")]
+    columns = [
+        col(getattr(Notification, name)) for name in ("member_id", "text", "speaks", "shown_at", "id", "ended_at")
+    ]
     ranked = (
         sa.select(*columns, is_news.label("is_news"), place.label("place"))
         .where(col(Notification.member_id).in_(member_ids), col(Notification.state) == "shown")
@@ -61,6 +64,8 @@ def said_to(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Said]:
     # In one moment an event comes after news: it is the one that says both.
     newest_last = (ranked.c.shown_at, ranked.c.is_news.desc())
     for row in session.execute(sa.select(ranked).where(ranked.c.place == 1).order_by(*newest_last)):
+        if row.ended_at is not None:
+            continue
         name = "news" if row.is_news else "latest"
         found[row.member_id][name] = row.text
         if row.speaks:

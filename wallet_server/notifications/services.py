@@ -42,7 +42,8 @@ class Wanted:
     """A message that somebody wants to show a member.
 
     ``origin`` (``campaign:<id>``) is what makes it unique for the member; ``text`` is plain, in the member's
-    language, and is never evaluated in any way. After ``expires_at`` it is not shown any more.
+    language, and is never evaluated in any way. After ``expires_at`` it is not put onto the card any more; what is
+    on it by then stays until ``ends_at``, or without that until there is other news.
     """
 
     member_id: UUID
@@ -50,6 +51,7 @@ class Wanted:
     text: str
     kind: Literal["promotion", "reminder"] = "promotion"
     expires_at: datetime | None = None
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ def _row(program: ProgramDefinition, message: Wanted, verdict: Verdict, now: dat
         "facts": {},
         "text": message.text[:TEXT_CHARACTERS_MAX],
         "expires_at": message.expires_at,
+        "ends_at": message.ends_at,
         **verdict_values(verdict, now),
     }
 

@@ -209,7 +209,8 @@ def _find_words(
         language = languages.get(message.member_id, program.default_language)
         message.text = sentences(program, message.whole, behind[message.member_id], language)
         said = before.get(message.member_id)
-        if said is not None and not said.facts:
+        # What has an end of its own stays in its own place: here nothing would take it off the card.
+        if said is not None and not said.facts and said.ends_at is None:
             message.text = f"{message.text} {said.text}"[:TEXT_CHARACTERS_MAX]
 
 
