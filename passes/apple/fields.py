@@ -1,6 +1,6 @@
 """One field of a pass -> its text in `pass.json`.
 
-The same field of thousands of passes differs in its value only: what surrounds the value is checked and written once,
+The same field of thousands of passes differs in its value only: what is around the value is checked and written once,
 and kept.
 
 Source: developer.apple.com/documentation/walletpasses/passfieldcontent
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from html.parser import HTMLParser
@@ -26,7 +26,7 @@ TEXT_CHARACTERS_MAX: Final = 4_000
 NUMBER_MAX: Final = 2**53
 """Phones read numbers as doubles: beyond this a balance would be shown wrong."""
 FIELDS_KEPT: Final = 4_096
-"""Surroundings of values that are kept; labels are short."""
+"""Texts around values that are kept; labels are short."""
 
 TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 quoted: Final[Callable[[str], str]] = encode_basestring
@@ -62,7 +62,12 @@ _DETECTORS: Final = {
 _WITHOUT_ALIGNMENT: Final = ("backFields", "primaryFields")
 _WITH_LINKS: Final = ("backFields", "additionalInfoFields")
 
-_SURROUNDINGS: Final = (
+Shape = tuple[Any, ...]
+"""What `SHAPE` names of one field."""
+Writer = Callable[[Any], str]
+"""Writes a value as JSON; raises `PassContentError`."""
+
+SHAPE: Final = (
     "key",
     "label",
     "change_message",
@@ -77,7 +82,8 @@ _SURROUNDINGS: Final = (
     "is_relative",
     "row",
 )
-_surroundings = attrgetter(*_SURROUNDINGS)
+"""What of a field is the same on thousands of passes: all but its value, its link and what its value means."""
+shape_of: Final[Callable[[PassField], Shape]] = attrgetter(*SHAPE)
 
 
 def fields_text(where: str, items: Sequence[PassField], group: str, style: str) -> str:
@@ -101,45 +107,43 @@ def fields_json(where: str, items: Sequence[PassField], group: str, style: str) 
 
 
 def _field_text(item: PassField, group: str, style: str) -> str:
-    value = item.value
-    kind: Any = type(value)
-    if kind not in _WRITERS:
-        kind = _kind(value)
-    before, after = _around(_surroundings(item), kind, group, style)
-    written = _WRITERS[kind](value)
-    if item.link is not None or item.semantics is not None:
-        after = _with_more(item, after, group, style)
-    return f"{before}{written}{after}"
+    value_type: Any = type(item.value)
+    before, write, after = around_value(shape_of(item), value_type, group, style)
+    return f"{before}{write(item.value)}{more_of(item, group, style)}{after}"
 
 
-def _kind(value: object) -> type[Any]:
-    """Return the kind of a value whose own type is derived from it (an `IntEnum`)."""
-    if not isinstance(value, bool):
-        for kind in _WRITERS:
-            if isinstance(value, kind):
-                return kind
-    raise PassContentError("value", "a value is a text, a number or a date, not true or false")
-
-
-def _with_more(item: PassField, after: str, group: str, style: str) -> str:
-    """Write what cannot be kept: it differs from card to card."""
+def more_of(item: PassField, group: str, style: str) -> str:
+    """Return the members that follow the value and differ from card to card. Raises `PassContentError`."""
     more = ""
     if item.link is not None and group in _WITH_LINKS and item.attributed_value is None:
         more = f',"attributedValue":{quoted(_link(item.link, item.value))}'
     if item.semantics is not None:
         more += f',"semantics":{TO_JSON(semantics_json("semantics", item.semantics, style=style))}'
-    return f"{more}{after}"
+    return more
 
 
 @lru_cache(maxsize=FIELDS_KEPT)
-def _around(surroundings: tuple[Any, ...], kind: type[Any], group: str, style: str) -> tuple[str, str]:
-    """Return the text before and after the value of a field whose value is of this kind."""
-    item = PassField(value=_EXAMPLES[kind], **dict(zip(_SURROUNDINGS, surroundings, strict=True)))
+def around_value(shape: Shape, value_type: Hashable, group: str, style: str) -> tuple[str, Writer, str]:
+    """Return the text before a value of this type in a field of this shape, what writes it, and the text after it.
+
+    Both raise `PassContentError`.
+    """
+    kind = _kind(value_type)
+    item = PassField(value=_EXAMPLES[kind], **dict(zip(SHAPE, shape, strict=True)))
     head: dict[str, object] = {"key": required_text("key", item.key)}
     if item.label:
         head["label"] = text("label", item.label)
     tail = TO_JSON(_options(item, group, style))
-    return f'{TO_JSON(head)[:-1]},"value":', f",{tail[1:]}" if len(tail) > len("{}") else "}"
+    return f'{TO_JSON(head)[:-1]},"value":', _WRITERS[kind], f",{tail[1:]}" if len(tail) > len("{}") else "}"
+
+
+def _kind(value_type: Hashable) -> type[Any]:
+    """Return the kind of value that this type is or is derived from (an `IntEnum`)."""
+    if isinstance(value_type, type) and not issubclass(value_type, bool):
+        for kind in _WRITERS:
+            if issubclass(value_type, kind):
+                return kind
+    raise PassContentError("value", "a value is a text, a number or a date, not true or false")
 
 
 def _options(item: PassField, group: str, style: str) -> dict[str, object]:
@@ -194,7 +198,7 @@ def _date_value(value: Any) -> str:
     return f'"{w3c_date("value", value)}"'
 
 
-_WRITERS: Final[Mapping[type[Any], Callable[[Any], str]]] = {
+_WRITERS: Final[Mapping[type[Any], Writer]] = {
     str: _text_value,
     int: _whole_number,
     float: _fraction,

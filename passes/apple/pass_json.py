@@ -1,7 +1,7 @@
 """`PassContent` or any other `Pass` -> `pass.json`, checked against Apple's rules.
 
-What is the same on all cards of a program is written once and kept by value (`_steady`, and each field in
-`passes.apple.fields`): the next pass with another number costs a few microseconds.
+What is the same on all cards of a program is written once and kept by value (`_steady`, and what is around the values
+of fields in `passes.apple.layout`): the next pass with another number costs a few microseconds.
 
 Sources: developer.apple.com/documentation/walletpasses/pass, …/passfields, …/passfieldcontent,
 …/creating-a-generic-pass (field limits); each check below names the rule it enforces.
@@ -18,41 +18,21 @@ from typing import Any, Final
 from passes.apple import envelope
 from passes.apple.card import codes_of, groups_of, house_name, logo_text
 from passes.apple.events import boarding_json, event_json
-from passes.apple.fields import TO_JSON, fields_json, fields_text
+from passes.apple.fields import TO_JSON, fields_json
+from passes.apple.layout import GROUPS, POSTER, style_text
 from passes.apple.model import Barcode, Pass, PassFields, PassStyle, RelevantMoment, RelevantSpan
 from passes.apple.semantics import Semantics, semantics_json
-from passes.content import PassContent, PassContentError, PassField, w3c_date
+from passes.content import PassContent, PassContentError, w3c_date
 
 JsonObject = dict[str, object]
 
-FIELDS_MAX: Final = 60
 RELEVANT_DATES_MAX: Final = 30
 USER_INFO_BYTES_MAX: Final = 16 * 1024
 STEADY_KEPT: Final = 512
-TRANSIT_TYPES: Final = {
-    "air": "PKTransitTypeAir",
-    "boat": "PKTransitTypeBoat",
-    "bus": "PKTransitTypeBus",
-    "generic": "PKTransitTypeGeneric",
-    "train": "PKTransitTypeTrain",
-}
-GROUPS: Final = {
-    "header": "headerFields",
-    "primary": "primaryFields",
-    "secondary": "secondaryFields",
-    "auxiliary": "auxiliaryFields",
-    "back": "backFields",
-    "footer": "footerFields",
-    "additional_info": "additionalInfoFields",
-}
-POSTER: Final = "posterGeneric"
 SQUARE_CODES: Final = ("qr", "aztec")
 
 _SERIAL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _groups = attrgetter(*GROUPS)
-_by_group = tuple(GROUPS.items())
-_AUXILIARY = list(GROUPS).index("auxiliary")
-_ROW_IS_SHARED = (PassStyle.STORE_CARD, PassStyle.COUPON, PassStyle.GENERIC)
 _WITHOUT_DATE = (PassStyle.STORE_CARD,)
 _STORE_CARD: Final = PassStyle.STORE_CARD.value  # a plain text is looked up faster than a member of an enumeration
 _SHARED: Final = (
@@ -114,7 +94,7 @@ def _loyalty_card(content: PassContent, identity: _Identity) -> list[str]:
     parts = [
         _steady((PassStyle.STORE_CARD, logo_text(content), False, None), _shared_parts(content), identity),
         *_members(content, codes),
-        _style(groups_of(content), None, "fields", _STORE_CARD, square=_is_square(codes)),
+        style_text(groups_of(content), None, "fields", _STORE_CARD, square=_is_square(codes)),
     ]
     if content.semantics is not None:
         parts.append(_semantics(content.semantics, PassStyle.STORE_CARD))
@@ -126,13 +106,13 @@ def _any_pass(card: Pass, identity: _Identity) -> list[str]:
     parts = [
         _steady(_pass_parts(card), _shared_parts(card), identity),
         *_members(card, card.barcodes),
-        _style(_groups(fields), fields.transit_type, "fields", card.style.value, square=_is_square(card.barcodes)),
+        style_text(_groups(fields), fields.transit_type, "fields", card.style.value, square=_is_square(card.barcodes)),
     ]
     if card.poster is not None:
         if card.style is not PassStyle.GENERIC:
             raise PassContentError("poster", "a poster stands beside a generic pass, which older phones show")
         poster = card.poster
-        parts.append(_style(_groups(poster), poster.transit_type, "poster", POSTER, square=False))
+        parts.append(style_text(_groups(poster), poster.transit_type, "poster", POSTER, square=False))
     if card.relevant_date is not None or card.relevant_dates:
         parts.append(TO_JSON(_relevance(card))[1:-1])
     if card.semantics is not None:
@@ -175,67 +155,6 @@ def _is_square(codes: tuple[Barcode, ...]) -> bool:
 
 def _semantics(semantics: Semantics, style: str) -> str:
     return f'"semantics":{TO_JSON(semantics_json("semantics", semantics, style=style))}'
-
-
-_Groups = tuple[tuple[PassField, ...], ...]
-"""The groups of fields in the order of `GROUPS`."""
-
-
-def _style(groups: _Groups, transit_type: str | None, where: str, style: str, *, square: bool) -> str:
-    """Write one style's dictionary: its groups of fields, within the room that the layout has."""
-    written: list[str] = []
-    keys: list[str] = []
-    for (name, group), items in zip(_by_group, groups, strict=True):
-        if items:
-            written.append(f'"{group}":{fields_text(f"{where}.{name}", items, group, style)}')
-            keys += [item.key for item in items]
-    if len(keys) > FIELDS_MAX:
-        raise PassContentError(where, f"a pass has at most {FIELDS_MAX} fields, this one {len(keys)}")
-    if len(set(keys)) != len(keys):
-        raise _repeated(groups, where)
-    has_rows = style == PassStyle.EVENT_TICKET and any(item.row == 1 for item in groups[_AUXILIARY])
-    _check_room(tuple(map(len, groups)), where, style, square, has_rows)
-    if (transit_type is not None) != (style == PassStyle.BOARDING_PASS):
-        raise PassContentError(f"{where}.transit_type", "a boarding pass has a transit type, other passes have none")
-    if transit_type is not None:
-        if transit_type not in TRANSIT_TYPES:
-            raise PassContentError(f"{where}.transit_type", f"one of {', '.join(TRANSIT_TYPES)}")
-        written.append(f'"transitType":"{TRANSIT_TYPES[transit_type]}"')
-    return f'"{style}":{{{",".join(written)}}}'
-
-
-def _repeated(groups: _Groups, where: str) -> PassContentError:
-    seen: set[str] = set()
-    for name, items in zip(GROUPS, groups, strict=True):
-        for index, item in enumerate(items):
-            if item.key in seen:
-                return PassContentError(
-                    f"{where}.{name}[{index}].key", f"{item.key!r} is already a field's key; keys are unique in a pass"
-                )
-            seen.add(item.key)
-    raise AssertionError("the keys differ")
-
-
-@lru_cache(maxsize=STEADY_KEPT)
-def _check_room(counts: tuple[int, ...], where: str, style: str, square: bool, has_rows: bool) -> None:
-    count = dict(zip(GROUPS, counts, strict=True))
-    is_boarding = style == PassStyle.BOARDING_PASS
-    room = {
-        "header": 3,
-        "primary": 2 if is_boarding else 1,
-        "secondary": 4,
-        "auxiliary": 8 if has_rows else 5 if is_boarding else 4,
-        "footer": 1 if style == POSTER else 0,
-        "additional_info": FIELDS_MAX if style == PassStyle.EVENT_TICKET else 0,
-    }
-    for name, limit in room.items():
-        if count[name] > limit:
-            raise PassContentError(f"{where}.{name}", f"{style} has room for {limit} such fields, not {count[name]}")
-    shared = count["secondary"] + count["auxiliary"]
-    if square and style in _ROW_IS_SHARED and shared > 4:
-        raise PassContentError(
-            f"{where}.auxiliary", f"beside a square code secondary and auxiliary fields share 4 places, not {shared}"
-        )
 
 
 def _relevance(card: Pass) -> JsonObject:
@@ -291,7 +210,3 @@ def _extras(card: Pass) -> JsonObject:
             raise PassContentError("boarding", "these keys are for boarding passes")
         document.update(boarding_json("boarding", card.boarding))
     return document
-
-
-def _ticket_fields(where: str, items: tuple[PassField, ...], group: str) -> list[Any]:
-    return fields_json(where, items, group, PassStyle.EVENT_TICKET)

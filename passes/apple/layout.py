@@ -1,0 +1,156 @@
+"""One style's dictionary in `pass.json`: its groups of fields, within the room that the phone has for them.
+
+The cards of a program have the same fields with other values. What stands around the values is checked and written
+once for each such layout, and kept; the next card costs its values.
+
+Sources: developer.apple.com/documentation/walletpasses/passfields, …/creating-a-generic-pass (field limits)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from typing import Final
+
+from passes.apple.fields import SHAPE, Shape, Writer, around_value, more_of, shape_of
+from passes.apple.model import PassStyle
+from passes.content import PassContentError, PassField
+
+FIELDS_MAX: Final = 60
+LAYOUTS_KEPT: Final = 512
+"""About 5 kB each. A program has one for each language and each set of challenges and vouchers on a card."""
+TRANSIT_TYPES: Final = {
+    "air": "PKTransitTypeAir",
+    "boat": "PKTransitTypeBoat",
+    "bus": "PKTransitTypeBus",
+    "generic": "PKTransitTypeGeneric",
+    "train": "PKTransitTypeTrain",
+}
+GROUPS: Final = {
+    "header": "headerFields",
+    "primary": "primaryFields",
+    "secondary": "secondaryFields",
+    "auxiliary": "auxiliaryFields",
+    "back": "backFields",
+    "footer": "footerFields",
+    "additional_info": "additionalInfoFields",
+}
+POSTER: Final = "posterGeneric"
+
+_ROW_IS_SHARED: Final = (PassStyle.STORE_CARD, PassStyle.COUPON, PassStyle.GENERIC)
+_HOLE: Final = "\0"
+"""Where a value goes: JSON has no such character, it is escaped in texts."""
+
+Groups = tuple[tuple[PassField, ...], ...]
+"""The groups of fields in the order of `GROUPS`."""
+
+
+def style_text(groups: Groups, transit_type: str | None, where: str, style: str, *, square: bool) -> str:
+    """Return the member `style` of `pass.json`. `square` says whether the code that phones show is.
+
+    Raises `PassContentError` naming the field as ``<where>.back[2].value``.
+    """
+    items = tuple(chain.from_iterable(groups))
+    layout = _layout(
+        tuple(map(len, groups)),
+        tuple(map(shape_of, items)),
+        tuple([type(item.value) for item in items]),
+        (transit_type, where, style, square),
+    )
+    values: list[str] = []
+    try:
+        for item, write in zip(items, layout.writers, strict=True):
+            value = write(item.value)
+            if item.link is not None or item.semantics is not None:
+                value += more_of(item, layout.groups[len(values)], style)
+            values.append(value)
+    except PassContentError as error:
+        raise PassContentError(f"{layout.places[len(values)]}.{error.where}", error.rule) from error
+    texts = layout.texts.copy()
+    texts[1::2] = values
+    return "".join(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The fields of a style without their values."""
+
+    texts: list[str]
+    """Every second one is empty, the place of a value."""
+    writers: tuple[Writer, ...]
+    groups: tuple[str, ...]
+    """Apple's name of the group that each field is in."""
+    places: tuple[str, ...]
+    """Ours of each field, ``fields.back[2]``."""
+
+
+@lru_cache(maxsize=LAYOUTS_KEPT)
+def _layout(
+    counts: tuple[int, ...],
+    shapes: tuple[Shape, ...],
+    types: tuple[Hashable, ...],
+    frame: tuple[str | None, str, str, bool],
+) -> _Layout:
+    """Check and write what is around the values. Every argument is hashable, and equal ones are the same text."""
+    transit_type, where, style, square = frame
+    fields = [dict(zip(SHAPE, shape, strict=True)) for shape in shapes]
+    groups = [group for group, count in zip(GROUPS.values(), counts, strict=True) for _ in range(count)]
+    places = [f"{where}.{name}[{n}]" for name, count in zip(GROUPS, counts, strict=True) for n in range(count)]
+    written: dict[str, list[str]] = {}
+    writers: list[Writer] = []
+    for shape, value_type, group, place in zip(shapes, types, groups, places, strict=True):
+        try:
+            before, write, after = around_value(shape, value_type, group, style)
+        except PassContentError as error:
+            raise PassContentError(f"{place}.{error.where}", error.rule) from error
+        written.setdefault(group, []).append(f"{before}{_HOLE}{after}")
+        writers.append(write)
+    _check_keys([field["key"] for field in fields], where, places)
+    has_rows = any(field["row"] == 1 for field in fields)  # fields of another kind of pass have none
+    _check_room(dict(zip(GROUPS, counts, strict=True)), where, style, square=square, has_rows=has_rows)
+    members = [f'"{group}":[{",".join(items)}]' for group, items in written.items()]
+    members += _transit(transit_type, where, style)
+    texts = f'"{style}":{{{",".join(members)}}}'.split(_HOLE)
+    return _Layout([text for pair in texts for text in (pair, "")][:-1], tuple(writers), tuple(groups), tuple(places))
+
+
+def _check_keys(keys: Sequence[str], where: str, places: Sequence[str]) -> None:
+    if len(keys) > FIELDS_MAX:
+        raise PassContentError(where, f"a pass has at most {FIELDS_MAX} fields, this one {len(keys)}")
+    seen: set[str] = set()
+    for key, place in zip(keys, places, strict=True):
+        if key in seen:
+            raise PassContentError(f"{place}.key", f"{key!r} is already a field's key; keys are unique in a pass")
+        seen.add(key)
+
+
+def _check_room(count: Mapping[str, int], where: str, style: str, *, square: bool, has_rows: bool) -> None:
+    is_boarding = style == PassStyle.BOARDING_PASS
+    room = {
+        "header": 3,
+        "primary": 2 if is_boarding else 1,
+        "secondary": 4,
+        "auxiliary": 8 if has_rows else 5 if is_boarding else 4,
+        "footer": 1 if style == POSTER else 0,
+        "additional_info": FIELDS_MAX if style == PassStyle.EVENT_TICKET else 0,
+    }
+    for name, limit in room.items():
+        if count[name] > limit:
+            raise PassContentError(f"{where}.{name}", f"{style} has room for {limit} such fields, not {count[name]}")
+    shared = count["secondary"] + count["auxiliary"]
+    if square and style in _ROW_IS_SHARED and shared > 4:
+        raise PassContentError(
+            f"{where}.auxiliary", f"beside a square code secondary and auxiliary fields share 4 places, not {shared}"
+        )
+
+
+def _transit(transit_type: str | None, where: str, style: str) -> list[str]:
+    if (transit_type is not None) != (style == PassStyle.BOARDING_PASS):
+        raise PassContentError(f"{where}.transit_type", "a boarding pass has a transit type, other passes have none")
+    if transit_type is None:
+        return []
+    if transit_type not in TRANSIT_TYPES:
+        raise PassContentError(f"{where}.transit_type", f"one of {', '.join(TRANSIT_TYPES)}")
+    return [f'"transitType":"{TRANSIT_TYPES[transit_type]}"']
