@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Final
-from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -135,8 +134,3 @@ def update_statement(
     same = " AND ".join(f'"{table.name}"."{name}" = given."{name}"' for name in key)
     text = f'UPDATE "{table.name}" SET {changes} FROM ({_source(columns)}) AS given WHERE {same}'  # noqa: S608 - as above
     return _Statement(text, columns)
-
-
-def id_array(ids: Iterable[UUID]) -> str:
-    """Ids as one parameter for ``= ANY(…::uuid[])``."""
-    return "{" + ",".join(map(str, ids)) + "}"

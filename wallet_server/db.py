@@ -45,10 +45,6 @@ SQLModel.metadata.naming_convention = {
 }
 metadata = SQLModel.metadata
 
-CONNECTION_SECONDS_MAX: Final = 600
-"""Connections are renewed: SQLite reads the planner's statistics only when it opens the file."""
-
-
 _id_lock = threading.Lock()
 _id_last = 0
 

@@ -26,7 +26,7 @@ from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import ProgramFile
 from wallet_server.programs.queries import load_program
 from wallet_server.programs.services import apply_program
-from wallet_server.programs.templates import TEMPLATES, template
+from wallet_server.programs.templates import TEMPLATES, find_template
 from wallet_server.programs.yaml_file import parse_program
 from wallet_server.purchases.commands import LineInput, RecordPurchase
 from wallet_server.purchases.services import Recorded, record_purchase
@@ -43,6 +43,10 @@ START: Final = date(2027, 1, 1)
 
 Month = tuple[int, int, str | None, int]
 """Points earned in the month, points that can be spent at its end, the tier then, and vouchers won so far."""
+
+
+def ready_program(slug: str) -> ProgramFile:
+    return parse_program(find_template(slug).text())
 
 
 @dataclass
@@ -101,7 +105,7 @@ class Year:
         self.until(date.fromisoformat(f"{self.today.year}-{day}"))
         self.receipts += 1
         moment = self.moment().astimezone(UTC)
-        prices = {product.sku: product.price_minor for product in template(self.program.slug).catalog.products}
+        prices = {product.sku: product.price_minor for product in ready_program(self.program.slug).catalog.products}
         lines = [LineInput(None, category, 1000, amount) for amount in amounts_minor]
         for sku, _, price in (text.partition("@") for text in skus):
             lines.append(LineInput(sku, None, 1000, int(price or prices[sku] or 0)))
@@ -142,7 +146,7 @@ def begin(engine: Engine) -> Any:
     def year(slug: str, **person: Any) -> Year:
         opening = datetime(2026, 12, 31, 12, tzinfo=UTC)
         with transaction(engine, ALL_PROGRAMS) as session:
-            applied = apply_program(session, template(slug), now=opening, actor="test")
+            applied = apply_program(session, ready_program(slug), now=opening, actor="test")
             program = load_program(session, program_id=applied.program_id)
         with transaction(engine, program.id) as session:
             member = enrol(
@@ -230,8 +234,6 @@ def test_margin(begin: Any) -> None:
 def test_every_ready_program_can_be_read(begin: Any) -> None:
     assert [found.code for found in TEMPLATES] == ["P1", "P2", "P3", "P4", "P5"]
     for found in TEMPLATES:
-        file = template(found.slug)
-        assert isinstance(file, ProgramFile)
-        assert parse_program(found.text()) == file
+        file = ready_program(found.slug)
         assert {language for text in (file.program.name,) for language in text} == {"en", "mk", "ru"}
         assert (PAGES / f"{found.slug}.md").is_file()

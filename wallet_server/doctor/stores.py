@@ -19,7 +19,6 @@ from wallet_server.errors import ConfigurationError
 from wallet_server.outbox.models import OutboxRow
 from wallet_server.settings import Settings
 
-QUEUES: Final = ("push", "bulk")
 WORK_WAITS_MAX: Final = timedelta(minutes=2)
 HEARTBEAT_AGE_MAX: Final = timedelta(minutes=2)
 FAILED_WITHIN: Final = timedelta(days=1)

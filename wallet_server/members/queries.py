@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from wallet_server.errors import DomainError, NotFoundError
-from wallet_server.members.models import Card, Consent, Member
+from wallet_server.members.models import Card, Member
 from wallet_server.programs.queries import parts
 from wallet_server.tokens import TokenMint
 
@@ -151,9 +151,3 @@ def _matches(text: str) -> list[sa.ColumnElement[bool]]:
 
 def _card_of_member() -> sa.ColumnElement[bool]:
     return sa.and_(col(Card.program_id) == col(Member.program_id), col(Card.member_id) == col(Member.id))
-
-
-def consents(session: Session, member_id: UUID) -> Sequence[Consent]:
-    """A member's answers with their proof, the newest first."""
-    statement = select(Consent).where(Consent.member_id == member_id)
-    return session.exec(statement.order_by(col(Consent.at).desc(), col(Consent.id).desc())).all()

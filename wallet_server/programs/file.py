@@ -7,9 +7,8 @@ the rest of the server reads. Decimal numbers are exact. Unknown keys are refuse
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from datetime import date, datetime
-from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
+from datetime import datetime
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -328,10 +327,3 @@ def _no_cycle(at: tuple[str | int, ...], code: str, parents: Mapping[str, str | 
             raise _problem(at, f"{code!r} is its own ancestor")
         seen.add(parent)
         parent = parents.get(parent)
-
-
-def local_day(section: ProgramSection, outlet: OutletSection | None, moment: Any) -> date:
-    """The business date of an aware moment: the local day at the outlet, else in the program's zone."""
-    zone = (outlet.time_zone if outlet else None) or section.time_zone
-    day: date = moment.astimezone(ZoneInfo(zone)).date()
-    return day

@@ -7,8 +7,6 @@ from importlib import resources
 from typing import Final
 
 from wallet_server.errors import NotFoundError
-from wallet_server.programs.file import ProgramFile
-from wallet_server.programs.yaml_file import parse_program
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,3 @@ def find_template(name: str) -> Template:
             return found
     known = ", ".join(f"{found.code} ({found.slug})" for found in TEMPLATES)
     raise NotFoundError("unknown_template", f"there is no ready program {name!r}; there are {known}")
-
-
-def template(name: str) -> ProgramFile:
-    """A ready program's file; raises ``NotFoundError(unknown_template)``."""
-    return parse_program(find_template(name).text())

@@ -111,17 +111,6 @@ _RECORDED: Final = Read(
 )
 
 
-def purchases_of_member(session: Session, member_id: UUID, *, limit: int = 50) -> Sequence[Purchase]:
-    """A member's purchases, newest first, at most ``limit`` (≤ 200)."""
-    statement = (
-        select(Purchase)
-        .where(Purchase.member_id == member_id)
-        .order_by(col(Purchase.occurred_at).desc(), col(Purchase.id).desc())
-        .limit(max(1, min(limit, PURCHASES_MAX)))
-    )
-    return session.exec(statement).all()
-
-
 def purchase_by_id(session: Session, purchase_id: UUID, *, fresh: bool = False) -> Purchase:
     """One purchase; ``fresh``: as it is now, after a lock. Raises ``NotFoundError(unknown_purchase)``."""
     statement = select(Purchase).where(Purchase.id == purchase_id).execution_options(populate_existing=fresh)

@@ -44,7 +44,7 @@ class SignedIn:
     """A new session; ``token`` goes into the browser's cookie and is kept here as a fingerprint only."""
 
     token: str
-    session_row: StaffSession
+    session_id: UUID
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def sign_in(
             session.add(user)
         session.add(row)
         _forget_tries(session, email, address)
-    return SignedIn(token, row)
+    return SignedIn(token, row.id)
 
 
 def change_password(

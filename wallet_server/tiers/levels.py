@@ -69,29 +69,15 @@ class Standing:
     ) -> Standing:
         """The standing with one more purchase; ``tier`` is what it has reached. ``spend_minor`` after discounts."""
         table = tier_table(program)
-        bought = table.bought(lines)
-        after = replace(
-            self,
-            purchases=self.purchases + 1,
-            spend_minor=self.spend_minor + spend_minor,
-            points_earned=self.points_earned + points_earned,
-        )
-        return after._visited(table, now, occurred_at, business_date, Counts(spend_minor, 1, 1, points_earned, bought))
-
-    def after_visit(
-        self, program: ProgramDefinition, *, now: datetime, occurred_at: datetime, business_date: date
-    ) -> Standing:
-        """The standing with one more visit without money; ``tier`` is what it has reached."""
-        return self._visited(tier_table(program), now, occurred_at, business_date, Counts(visits=1))
-
-    def _visited(
-        self, table: TierTable, now: datetime, occurred_at: datetime, business_date: date, more: Counts
-    ) -> Standing:
+        more = Counts(spend_minor, 1, 1, points_earned, table.bought(lines))
         today = table.today(now)
         spans = table.spans(today)
         known = self.counts or (NOTHING,) * len(spans)
         after = replace(
             self,
+            purchases=self.purchases + 1,
+            spend_minor=self.spend_minor + spend_minor,
+            points_earned=self.points_earned + points_earned,
             visits=self.visits + 1,
             first_visit_at=min(self.first_visit_at or occurred_at, occurred_at),
             last_visit_at=max(self.last_visit_at or occurred_at, occurred_at),

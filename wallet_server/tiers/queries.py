@@ -18,12 +18,11 @@ from wallet_server.programs.queries import PARAMETERS_MAX
 from wallet_server.purchases.models import Purchase, PurchaseLine, Visit
 from wallet_server.reads import Asked, OneOf, Read, Rows, ask, known
 from wallet_server.tiers.levels import Standing
-from wallet_server.tiers.models import MemberTier, TierChange
+from wallet_server.tiers.models import MemberTier
 from wallet_server.tiers.table import NOTHING, Counts, Span, TierTable, tier_table
 
 _DAY_IS_WITHIN: Final = timedelta(days=3)
 """A business date and the moment of its receipt are less than this apart, whatever the zones."""
-CHANGES_MAX: Final = 200
 
 
 def _table(model: type[SQLModel]) -> sa.Table:
@@ -249,14 +248,3 @@ def members_by_tier(session: Session, program: ProgramDefinition) -> Mapping[str
         .group_by(col(MemberTier.tier))
     )
     return {code: int(count) for code, count in session.execute(statement)}
-
-
-def changes_of_member(session: Session, member_id: UUID, *, limit: int = 20) -> Sequence[TierChange]:
-    """The steps of a member's status, newest first, at most ``limit`` (≤ 200)."""
-    statement = (
-        select(TierChange)
-        .where(TierChange.member_id == member_id)
-        .order_by(col(TierChange.at).desc(), col(TierChange.id).desc())
-        .limit(max(1, min(limit, CHANGES_MAX)))
-    )
-    return session.exec(statement).all()

@@ -15,7 +15,6 @@ from babel.numbers import get_currency_precision
 
 from wallet_server.errors import DomainError
 
-DIGITS_MAX: Final = 12
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")
 _NUMBER: Final = re.compile(r"\d{1,12}(?:[.,](\d{1,6}))?")
 

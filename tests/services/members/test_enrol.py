@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import select
+from sqlmodel import Session, col, select
 
 from tests.conftest import NOW
 from tests.factories import CAFE, program_file
@@ -56,13 +58,19 @@ def counts(engine: Engine, program: ProgramDefinition) -> list[int]:
         return [session.exec(select(sa.func.count()).select_from(table)).one() for table in TABLES]
 
 
+def answers_of(session: Session, member_id: UUID) -> Sequence[Consent]:
+    """What a member said to each kind of consent, the newest last."""
+    mine = select(Consent).where(Consent.member_id == member_id)
+    return session.exec(mine.order_by(col(Consent.at), col(Consent.id))).all()
+
+
 def test_somebody_joins_with_one_field(engine: Engine, cafe: ProgramDefinition) -> None:
     enrolled = join(engine, cafe, phone="070 123 456", channel="Poster", marketing=True, outlet="B")
     assert enrolled.created
     assert len(enrolled.card_number) == 16
     with reading(engine, cafe.id) as session:
         found = queries.member_of_card(session, enrolled.card_number)
-        consents = queries.consents(session, enrolled.member_id)
+        consents = answers_of(session, enrolled.member_id)
         tier = session.exec(select(MemberTier.tier)).one()
         marketing = session.exec(select(MemberStatistics.marketing)).one()
         wallets = set(session.exec(select(IssuedPass.wallet)).all())
@@ -100,7 +108,7 @@ def test_what_a_stranger_says_about_marketing_is_not_believed(engine: Engine, ca
     join(engine, cafe, actor="key:wk_abc", email="ana@example.com", marketing=True, channel="till")
     with reading(engine, cafe.id) as session:
         assert session.exec(select(MemberStatistics.marketing)).one() is True
-        newest = queries.consents(session, first.member_id)[0]
+        newest = answers_of(session, first.member_id)[-1]
     assert (newest.kind, newest.granted, newest.source) == ("marketing", True, "till")
     with transaction(engine, cafe.id) as session:
         no = {first.member_id: Answer(False, "page")}

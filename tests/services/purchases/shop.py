@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy.engine import Engine
-from sqlmodel import SQLModel, select
+from sqlmodel import SQLModel, col, select
 
 from tests.conftest import NOW
 from tests.factories import program_file
@@ -27,6 +27,7 @@ from wallet_server.purchases.commands import LineInput, RecordPurchase, RecordVi
 from wallet_server.purchases.refunds import Refunded, refund_purchase
 from wallet_server.purchases.services import Recorded, record_purchases
 from wallet_server.purchases.visits import Visited, record_visit
+from wallet_server.tiers.models import TierChange
 from wallet_server.verification import CHECKS
 
 PRICE = 30_000
@@ -91,6 +92,12 @@ class Shop:
     def balance(self, member_id: UUID | None = None) -> Balance:
         with reading(self.engine, self.program.id) as session:
             return balance(session, member_id or self.member_id)
+
+    def tier_changes(self, member_id: UUID | None = None) -> list[TierChange]:
+        """The steps of a member's status, in their order."""
+        mine = select(TierChange).where(TierChange.member_id == (member_id or self.member_id))
+        with reading(self.engine, self.program.id) as session:
+            return list(session.exec(mine.order_by(col(TierChange.at), col(TierChange.id))).all())
 
 
 def open_shop(engine: Engine, *, members: int = 1, points: dict[str, Any] | None = None, **sections: Any) -> Shop:

@@ -79,7 +79,7 @@ def test_a_new_account_has_a_temporary_password_that_works(engine: Engine, progr
     who = identity(engine, signed_in.token)
     assert who is not None
     assert (who.email, dict(who.roles), who.password_is_temporary) == ("ana@example.com", {program_id: "cashier"}, True)
-    assert who.session_id == signed_in.session_row.id
+    assert who.session_id == signed_in.session_id
     assert (who.may(program_id, "cashier"), who.may(program_id, "manager"), who.may(uuid4(), "cashier")) == (
         True,
         False,

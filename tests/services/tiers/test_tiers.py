@@ -21,7 +21,7 @@ from wallet_server.programs.services import apply_program
 from wallet_server.purchases.commands import LineInput
 from wallet_server.purchases.models import Purchase, PurchaseLine
 from wallet_server.tiers.models import MemberTier, TierChange
-from wallet_server.tiers.queries import changes_of_member, members_by_tier, standings, tiers
+from wallet_server.tiers.queries import members_by_tier, standings, tiers
 from wallet_server.tiers.services import grant_tier, protect_tier, reconsider, review_due, review_table
 
 SKOPJE_MIDNIGHT = timedelta(hours=23)
@@ -47,9 +47,7 @@ def held(shop: Shop, member_id: UUID | None = None) -> MemberTier:
 
 
 def steps(shop: Shop, member_id: UUID | None = None) -> list[tuple[str | None, str, str]]:
-    with reading(shop.engine, shop.program.id) as session:
-        rows = changes_of_member(session, member_id or shop.member_id)
-    return [(row.from_tier, row.to_tier, row.reason) for row in reversed(rows)]
+    return [(row.from_tier, row.to_tier, row.reason) for row in shop.tier_changes(member_id)]
 
 
 def tick(shop: Shop, now: datetime) -> int:

@@ -23,7 +23,6 @@ from wallet_server.members.models import Card, MemberStatistics
 from wallet_server.members.services import Enrol, enrol
 from wallet_server.purchases.models import Purchase, Visit
 from wallet_server.tiers.models import MemberTier
-from wallet_server.tiers.queries import changes_of_member
 from wallet_server.tiers.services import grant_tier, reconsider, review_due
 
 SKOPJE = ZoneInfo("Europe/Skopje")
@@ -184,8 +183,7 @@ def play(world: World, naive: Naive, step: tuple[Any, ...]) -> None:
 
 def check_history(world: World) -> None:
     """The rows of history lead from step to step to the tier held now."""
-    with reading(world.shop.engine, world.shop.program.id) as session:
-        steps = list(reversed(changes_of_member(session, world.member_id, limit=200)))
+    steps = world.shop.tier_changes(world.member_id)
     tier = "level0"
     for step in steps:
         assert step.from_tier == tier

@@ -106,18 +106,14 @@ class Member:
         moment = datetime.combine(day, time(12), tzinfo=SKOPJE)
         before = self._counted()
         held = before.tier
-        if spend is None:
-            after = before.after_visit(self.program, now=self.now, occurred_at=moment, business_date=day)
-        else:
-            after = before.after_purchase(
-                self.program,
-                now=self.now,
-                occurred_at=moment,
-                business_date=day,
-                spend_minor=spend,
-                points_earned=0,
-            )
         self.rows.append((day, spend))
+        if spend is None:  # a visit without money: read afresh
+            self.decide("event")
+            self.tick()
+            return
+        after = before.after_purchase(
+            self.program, now=self.now, occurred_at=moment, business_date=day, spend_minor=spend, points_earned=0
+        )
         assert replace(after, tier=held, first_visit_at=None, last_visit_at=None) == self._counted()
         self.decide("event", replace(after, tier=held, first_visit_at=None, last_visit_at=None))
         assert self.standing.tier == after.tier, "a batch goes on with the tier that its receipts bring"

@@ -25,7 +25,6 @@ from wallet_server.web.panel.members import StandingForm, member_page
 from wallet_server.web.rendering import reader, see_other
 
 TAGS_LENGTH_MAX: Final = 4_000
-PERCENT_FIELDS: Final = ("percent", "outlet", "last_day", "redeem_percent")
 REFUSALS: Final = {
     "tags": gettext_noop("Tags are words of letters, figures, dots and dashes; at most %(most)s."),
     "percent": gettext_noop("Enter a percent from 0 to 1000. The program's base percent must be above 0."),
