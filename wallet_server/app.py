@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flask import Flask
 from htmx_flask import Htmx
@@ -38,6 +39,14 @@ FORM_PARTS_MAX: Final = 1_500
 DOORS: Final = (public, member, panel, wallet_api, pos_api, sandbox)
 
 
+class Application(Flask):
+    """Flask for plain functions, so that it need not ask of each whether it is a coroutine: a dozen a request."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as it is."""
+        return func
+
+
 def create_app(settings: Settings, context: ServerContext | None = None) -> Flask:
     """Build the web application for one process.
 
@@ -45,7 +54,7 @@ def create_app(settings: Settings, context: ServerContext | None = None) -> Flas
     are missing: both before a single request is taken.
     """
     context = context or server_context.make_context(settings)
-    app = Flask("wallet_server", template_folder=str(ROOT / "templates"), static_folder=None)
+    app = Application("wallet_server", template_folder=str(ROOT / "templates"), static_folder=None)
     web_context.init_app(app, context)
     app.config.update(MAX_CONTENT_LENGTH=BODY_BYTES_MAX, MAX_FORM_MEMORY_SIZE=BODY_BYTES_MAX)
     app.config.update(MAX_FORM_PARTS=FORM_PARTS_MAX, PROPAGATE_EXCEPTIONS=False)

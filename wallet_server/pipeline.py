@@ -51,6 +51,9 @@ def ask(connection: sa.Connection, questions: Sequence[tuple[str, Any]]) -> list
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection), "only PostgreSQL has writes that wait"
     try:
+        if not waiting and len(questions) == 1:
+            [(text, parameters)] = questions  # alone it is one round trip anyhow
+            return [driver.cursor().execute(text, parameters, prepare=True).fetchall()]
         with driver.pipeline(), driver.cursor() as writer:
             for text, parameters in waiting:
                 writer.execute(text, parameters, prepare=True)

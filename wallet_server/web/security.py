@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Request, Response, current_app, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
-from limits.storage import MemoryStorage, storage_from_string
-from limits.strategies import FixedWindowRateLimiter
-from werkzeug.exceptions import Forbidden
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import BadRequest, Forbidden, NotFound
 
 from wallet_server.errors import DomainError
 from wallet_server.settings import Settings
@@ -54,6 +55,8 @@ PERMISSIONS: Final = frozenset(
     {"public", "address", "till key", "pass token", "sandbox", "staff", "cashier", "manager", "owner"}
 )
 """Who may call a view: anybody; who knows its secret address; a till; a phone; staff of a role or more."""
+WINDOWS_KNOWN_MAX: Final = 10_000
+"""Windows of rates whose end one process remembers."""
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -93,6 +96,7 @@ def init_app(app: Flask) -> None:
     """Set up cookies, CSRF proof, the origin check, permissions and headers."""
     settings: Settings = app.extensions["wallet"].settings
     https = settings.public_url.startswith("https://")
+    app.session_interface = _Sessions()
     app.secret_key = app.extensions["wallet"].mint.session_key
     app.config.update(
         SESSION_COOKIE_NAME=cookie_name(settings, "wallet"),
@@ -107,8 +111,18 @@ def init_app(app: Flask) -> None:
     app.before_request(_check_permission)
     app.before_request(_check_origin)
     app.extensions["csrf"].init_app(app)
+    app.before_request(_check_characters)
     app.after_request(_add_headers)
     app.extensions["rates"] = RateLimits(settings.REDIS_URL)
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """Flask's sessions; tills and phones, which bring none, do not wait for the signer to be made."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
 
 
 def exempt_programs_from_csrf(app: Flask) -> None:
@@ -166,6 +180,28 @@ def _check_origin() -> None:
             raise CSRFError("The request came from another site.")
 
 
+def _check_characters() -> None:
+    """Refuse NUL, which PostgreSQL keeps in no text, wherever somebody may ask the database for it.
+
+    No address of ours has it, and no browser types it. Tills are told by their own door which field is wrong.
+    """
+    door = permission_of(current_app, request.endpoint) if request.endpoint is not None else None
+    if door == "till key":
+        return
+    if "\0" in request.path:
+        raise NotFound()
+    # Phones send their JSON as whatever they like: a body that was read as a form could not be read again.
+    if door == "pass token":
+        return
+    typed = () if request.method in SAFE_METHODS else _pairs(request.form)
+    if any("\0" in text for pair in (*_pairs(request.args), *typed) for text in pair):
+        raise BadRequest("The request has a character that is none.")
+
+
+def _pairs(values: MultiDict[str, str]) -> Iterable[tuple[str, str]]:
+    return values.items(multi=True)
+
+
 def headers_of(settings: Settings) -> dict[str, str]:
     """The headers that every answer has unless it says otherwise itself."""
     if settings.public_url.startswith("https://"):
@@ -174,8 +210,10 @@ def headers_of(settings: Settings) -> dict[str, str]:
 
 
 def _add_headers(response: Response) -> Response:
+    said = {name.lower() for name, _value in response.headers}
     for name, value in headers_of(server().settings).items():
-        response.headers.setdefault(name, value)
+        if name.lower() not in said:
+            response.headers.add(name, value)
     return response
 
 
@@ -196,12 +234,13 @@ class RateLimits:
     """
 
     def __init__(self, redis_url: str) -> None:
-        self._memory = FixedWindowRateLimiter(MemoryStorage())
-        self._shared: FixedWindowRateLimiter | None = None
+        self._memory: Storage = MemoryStorage()
+        self._shared: Storage | None = None
+        self._resets: dict[str, float] = {}
         if redis_url:
             url = redis_url.replace("unix://", "redis+unix://", 1) if redis_url.startswith("unix://") else redis_url
             storage = storage_from_string(url, wrap_exceptions=True, socket_timeout=1, socket_connect_timeout=1)
-            self._shared = FixedWindowRateLimiter(cast(Any, storage))
+            self._shared = cast(Storage, storage)
 
     def hit(self, limit: RateLimitItem, *keys: str) -> Rate:
         """Count one attempt."""
@@ -212,12 +251,22 @@ class RateLimits:
                 pass
         return self._count(self._memory, limit, keys)
 
-    @staticmethod
-    def _count(limiter: FixedWindowRateLimiter, limit: RateLimitItem, keys: tuple[str, ...]) -> Rate:
-        allowed = limiter.hit(limit, *keys)
-        reset_at, remaining = limiter.get_window_stats(limit, *keys)
+    def _count(self, storage: Storage, limit: RateLimitItem, keys: tuple[str, ...]) -> Rate:
+        """As the library's fixed windows count, with one question to Valkey for each attempt instead of three."""
+        key = limit.key_for(*keys)
+        count = storage.incr(key, limit.get_expiry())
         # At least a second: who comes back in none comes back in vain.
-        return Rate(allowed, limit.amount, remaining, max(1, math.ceil(reset_at - time.time())))
+        reset_s = max(1, math.ceil(self._reset_at(storage, key, is_new=count == 1) - time.time()))
+        return Rate(count <= limit.amount, limit.amount, max(0, limit.amount - count), reset_s)
+
+    def _reset_at(self, storage: Storage, key: str, *, is_new: bool) -> float:
+        """When the window of ``key`` ends, which is asked once for each window."""
+        known = self._resets.get(key, 0.0)
+        if is_new or known <= time.time():
+            if len(self._resets) >= WINDOWS_KNOWN_MAX:
+                self._resets.clear()
+            known = self._resets[key] = storage.get_expiry(key)
+        return known
 
 
 def count_rate(name: str, limit: str, key: str | None = None) -> Rate:
