@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
 from tests.web.conftest import Cast
-from tests.web.helpers import text_of
+from tests.web.helpers import submit, text_of
 from wallet_server.app import create_app
 from wallet_server.assets import AssetError
 from wallet_server.context import ServerContext
@@ -222,3 +222,33 @@ def test_an_application_needs_a_readable_database(tmp_path: object) -> None:
 
     with pytest.raises(ConfigurationError):
         create_engine("sqlite:////nowhere/at/all.sqlite")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/apple/v1/passes/pass.x/%00",
+        "/apple/v1/devices/%00/registrations/pass.x",
+        "/passes/%00.pkpass",
+        "/m/%00",
+        "/join/%00",
+        "/r/%00",
+        "/lost/%00",
+        "/panel/programs/%00/members",
+    ],
+)
+def test_an_address_with_nul_is_none_of_ours(client: FlaskClient, path: str) -> None:
+    """PostgreSQL refuses the question itself, so nobody may come to ask it."""
+    assert client.get(path).status_code == 404
+
+
+def test_nul_is_refused_in_questions_and_forms(client: FlaskClient, cast: Cast) -> None:
+    assert client.get("/panel/login?next=%00").status_code == 400
+    sent = submit(client, "/join/cafe-ohrid", {"contact": "070\x00123456"})
+    assert sent.status_code == 400
+
+
+def test_a_phone_may_send_what_it_wants_to_log(client: FlaskClient) -> None:
+    """Its JSON comes as a form, and a form that was read could not be read again."""
+    body, kind = '{"logs": ["said \\u0000"]}', "application/x-www-form-urlencoded"
+    assert client.post("/apple/v1/log", data=body, content_type=kind).status_code == 200
