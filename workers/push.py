@@ -15,20 +15,13 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from passes.apple.push_outcome import PushOutcome, PushVerdict
 from wallet_server.db import ALL_PROGRAMS, transaction
-from wallet_server.issuance.models import IssuedPass
-from wallet_server.issuance.queries import PushTarget, push_targets
-from wallet_server.issuance.services import (
-    DeadToken,
-    assign_tags,
-    drop_dead_tokens,
-    lock_passes,
-    record_pushed,
-    record_refused,
-)
+from wallet_server.issuance.deliveries import record_pushed, record_refused
+from wallet_server.issuance.phones import DeadToken, drop_dead_tokens
+from wallet_server.issuance.pushes import PushTarget, changed_passes, lock_passes, tag_passes
 from wallet_server.notifications.settling import Change, settle
 from wallet_server.outbox.services import Leased
 from workers import google
@@ -119,29 +112,17 @@ def prepare(session: Session, pass_ids: Sequence[UUID], own_lines: Collection[UU
     The passes are locked before the tag, in the order of their ids: whoever has the tag waits for no pass that
     another worker, who waits for the tag, has changed.
     """
-    changed = session.execute(
-        select(IssuedPass.id, IssuedPass.wallet, IssuedPass.program_id)
-        .where(
-            col(IssuedPass.id).in_(pass_ids),
-            col(IssuedPass.live),
-            IssuedPass.version > IssuedPass.pushed_version,
-        )
-        .order_by(col(IssuedPass.id))
-        .with_for_update()
-    ).all()
-    apple = [row.id for row in changed if row.wallet == "apple"]
+    changed = changed_passes(session, pass_ids)
+    apple = [row.pass_id for row in changed if row.wallet == "apple"]
     at_google: dict[UUID, list[UUID]] = {}
     for row in changed:
         if row.wallet == "google":
-            at_google.setdefault(row.program_id, []).append(row.id)
+            at_google.setdefault(row.program_id, []).append(row.pass_id)
     if not apple:
         return _Ringing(google=at_google)
-    assign_tags(session, apple)
-    # The version is read after the tag was given: a change that commits later brings its own row.
-    versions = session.execute(select(IssuedPass.id, IssuedPass.version).where(col(IssuedPass.id).in_(apple)))
-    targets = push_targets(session, apple)
-    lines = {row.id: row.program_id if row.program_id in own_lines else None for row in changed}
-    return _Ringing({row.id: row.version for row in versions}, targets, lines, at_google)
+    tagged = tag_passes(session, apple)
+    lines = {row.pass_id: row.program_id if row.program_id in own_lines else None for row in changed}
+    return _Ringing(tagged.versions, tagged.targets, lines, at_google)
 
 
 def _accepted(outcome: PushOutcome) -> bool:

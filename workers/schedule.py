@@ -14,8 +14,8 @@ from wallet_server.campaigns.services import fail_given_up
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transaction
 from wallet_server.idempotency.services import prune as prune_idempotency_keys
+from wallet_server.issuance.google_events import prune_callbacks
 from wallet_server.issuance.lapses import lapse_vouchers
-from wallet_server.issuance.services import prune_callbacks
 from wallet_server.issuance.turns import turn_programs
 from wallet_server.issuance.voiding import untie_phones
 from wallet_server.issuance.watch import KEEP_HOURS, prune_hours

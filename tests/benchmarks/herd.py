@@ -30,7 +30,8 @@ from tests.web.wallet_api.wire import Line, web_server
 from wallet_server.context import ServerContext, make_context
 from wallet_server.db import ALL_PROGRAMS, insert_rows, new_id, reading, transaction
 from wallet_server.issuance.models import Device, IssuedPass, Registration
-from wallet_server.issuance.services import assign_tags, passes_changed
+from wallet_server.issuance.pushes import assign_tags
+from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.postings import earn
 from wallet_server.ledger.services import post
 from wallet_server.programs.definition import ProgramDefinition

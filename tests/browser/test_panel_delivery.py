@@ -14,8 +14,10 @@ from tests.browser.conftest import Site
 from tests.browser.test_pages import PHONE_WIDTH, assert_accessible, assert_fits
 from wallet_server.db import ALL_PROGRAMS, create_engine, transaction
 from wallet_server.issuance.deliveries import Counts, add_counts, record_fetch, record_pushed, record_refused
+from wallet_server.issuance.google_events import google_object_made
 from wallet_server.issuance.models import DeliveryHour, DeliveryWatch, IssuedPass
-from wallet_server.issuance.services import google_object_made, passes_changed, register_device, unregister_device
+from wallet_server.issuance.phones import register_device, unregister_device
+from wallet_server.issuance.services import passes_changed
 from wallet_server.issuance.watch import look, take_stock
 from wallet_server.programs.queries import load_program
 

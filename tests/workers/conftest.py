@@ -20,9 +20,12 @@ from tests.services.webhooks.receiver import Receiver, listening
 from tests.workers.desk import Desk
 from wallet_server.context import ServerContext, make_context
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.issuance.deliveries import record_fetch
 from wallet_server.issuance.google import GoogleTroubleError
+from wallet_server.issuance.google_events import google_object_made
 from wallet_server.issuance.models import Device, IssuedPass
-from wallet_server.issuance.services import google_object_made, passes_changed, record_fetch, register_device
+from wallet_server.issuance.phones import register_device
+from wallet_server.issuance.services import passes_changed
 from wallet_server.mail.letters import Letter
 from wallet_server.mail.sender import Outcome, Verdict
 from wallet_server.members.services import Enrol, enrol

@@ -12,7 +12,7 @@ from tests.people import publish
 from tests.workers.conftest import StoppedClock, Workshop
 from wallet_server.challenges.models import ChallengeProgress
 from wallet_server.db import ALL_PROGRAMS, transaction
-from wallet_server.issuance import turns
+from wallet_server.issuance import services
 from wallet_server.issuance.content import look_of_card
 from wallet_server.issuance.queries import card_states
 from wallet_server.issuance.turns import DAY_TURNED
@@ -121,7 +121,7 @@ def test_a_month_of_a_challenge_that_is_over_shows_on_the_cards_that_had_come_on
 def test_many_cards_turn_in_parts_each_once(
     seasonal: Workshop, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "TURNED_AT_ONCE", 2)
+    monkeypatch.setattr(services, "REFRESHED_AT_ONCE", 2)
     members = [seasonal.on_phone(seasonal.join(), f"m{number}") for number in range(5)]
     settle(seasonal)
     start = versions(seasonal, *members)

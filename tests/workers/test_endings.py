@@ -13,7 +13,7 @@ from tests.people import add_member, publish
 from tests.workers.conftest import StoppedClock, Workshop
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.content import Said
-from wallet_server.issuance.services import record_fetch
+from wallet_server.issuance.deliveries import record_fetch
 from wallet_server.notifications import at_google
 from wallet_server.notifications.ending import end_messages
 from wallet_server.notifications.facts import Noticed

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from tests.conftest import NOW
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.google import GoogleTroubleError
-from wallet_server.issuance.services import google_event
+from wallet_server.issuance.google_events import google_event
 from wallet_server.notifications import at_google
 from wallet_server.notifications.facts import Noticed, Win
 from wallet_server.notifications.models import Notification

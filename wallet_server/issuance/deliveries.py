@@ -16,9 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
+from wallet_server.db import UTCDateTime, among
 from wallet_server.issuance.delivery import Step, lag_bucket
 from wallet_server.issuance.models import DeliveryHour, DeliveryMark, IssuedPass
+from wallet_server.reads import Asked, OneOf, Read, ask
 
+PASS: sa.Table = IssuedPass.__table__  # type: ignore[attr-defined]
 PUSH_ERROR_CHARACTERS_MAX: Final = 200
 COUNTED_AFTER: Final = timedelta(seconds=3)
 """A fetch may be committed a little after the moment that it names: a lock is waited for two seconds at most."""
@@ -109,44 +112,49 @@ def record_pushed(session: Session, versions: Mapping[UUID, int], now: datetime)
 
     An update of Apple's that a phone has already been asked for is not asked for a second time.
     """
-    by_version: dict[int, list[UUID]] = {}
-    for pass_id, version in versions.items():
-        by_version.setdefault(version, []).append(pass_id)
+    if not versions:
+        return
+    values = {"versions": {pass_id.hex: version for pass_id, version in versions.items()}, "now": now}
     counts = Counts.none()
-    for version, pass_ids in sorted(by_version.items()):
-        taken = session.execute(_taken(pass_ids, version, now), execution_options={"synchronize_session": False})
-        for program_id, wallet, changed_at in taken:
-            if changed_at is not None:
-                counts.add(program_id, wallet, "accepted", changed_at=changed_at, now=now)
+    for program_id, wallet, changed_at in ask(session, Asked(_TAKEN, values, list)):
+        if changed_at is not None:
+            counts.add(program_id, wallet, "accepted", changed_at=changed_at, now=now)
     add_counts(session, counts)
 
 
-def _taken(pass_ids: Sequence[UUID], version: int, now: datetime) -> Any:
-    """The statement; it returns program, wallet, and the first change of the update if it counts as accepted now."""
-    table = IssuedPass
-    at_google = col(table.wallet) == "google"
-    asked = sa.and_(~at_google, col(table.fetched_version) < version, col(table.unfetched_since).is_(None))
-    still_behind = sa.case((col(table.version) > version, col(table.changed_at)), else_=_NO_TIME)
+def _take(_one_of: OneOf) -> sa.sql.dml.ReturningUpdate[Any]:
+    """Returns program, wallet, and the first change of the update if it counts as accepted now."""
+    table = PASS.c
+    # One statement for however many versions there are: an object of JSON, by the pass's id.
+    given = sa.func.json_each(sa.bindparam("versions", type_=sa.JSON)).table_valued("key", "value", name="given")
+    version = sa.cast(sa.cast(given.c.value, sa.Text), sa.BigInteger)
+    now = sa.bindparam("now", type_=UTCDateTime())
+    at_google = table.wallet == "google"
+    asked = sa.and_(~at_google, table.fetched_version < version, table.unfetched_since.is_(None))
+    still_behind = sa.case((table.version > version, table.changed_at), else_=_NO_TIME)
+    # What is returned is of the rows as they are afterwards.
     counted = sa.case(
         # At Google this ends the update; an iPhone may fetch before the push service's answer is written.
-        (sa.or_(at_google, col(table.fetched_version) >= version), col(table.delivered_change_at)),
-        (col(table.unfetched_since) == now, col(table.behind_since)),
+        (sa.or_(at_google, table.fetched_version >= table.pushed_version), table.delivered_change_at),
+        (table.unfetched_since == now, table.behind_since),
         else_=_NO_TIME,
     )
     return (
-        sa.update(IssuedPass)
-        .where(col(table.id).in_(pass_ids), col(table.pushed_version) < version)
+        sa.update(PASS)
+        .where(table.id == sa.cast(given.c.key, sa.Uuid()), table.pushed_version < version)
         .values(
             pushed_version=version,
             pushed_at=now,
             push_error=None,
-            unfetched_since=sa.case((asked, now), else_=col(table.unfetched_since)),
-            delivered_change_at=sa.case((at_google, col(table.behind_since)), else_=col(table.delivered_change_at)),
-            behind_since=sa.case((at_google, still_behind), else_=col(table.behind_since)),
+            unfetched_since=sa.case((asked, now), else_=table.unfetched_since),
+            delivered_change_at=sa.case((at_google, table.behind_since), else_=table.delivered_change_at),
+            behind_since=sa.case((at_google, still_behind), else_=table.behind_since),
         )
-        # What is returned is of the rows as they are afterwards.
-        .returning(col(table.program_id), col(table.wallet), counted.label("counted"))
+        .returning(table.program_id, table.wallet, sa.type_coerce(counted, UTCDateTime()))
     )
+
+
+_TAKEN: Final = Read(_take)
 
 
 def record_refused(session: Session, reasons: Mapping[UUID, str]) -> None:
@@ -158,7 +166,7 @@ def record_refused(session: Session, reasons: Mapping[UUID, str]) -> None:
         session.execute(
             sa.update(IssuedPass)
             .where(
-                col(IssuedPass.id).in_(sorted(pass_ids)),
+                among(session, col(IssuedPass.id), pass_ids),
                 col(IssuedPass.version) > col(IssuedPass.pushed_version),
                 col(IssuedPass.push_error).is_distinct_from(reason),
             )

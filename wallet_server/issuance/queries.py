@@ -59,15 +59,6 @@ class ChangedSerials:
     tag: int
 
 
-@dataclass(frozen=True, slots=True)
-class PushTarget:
-    """One phone to ring for one pass; ``token_at`` is when the phone last told us its token."""
-
-    pass_id: UUID
-    push_token: str
-    token_at: datetime
-
-
 def pass_of_member(session: Session, member_id: UUID, wallet: str) -> IssuedPass | None:
     """The pass of the member's card: the oldest that is not blocked."""
     return session.exec(
@@ -86,7 +77,7 @@ def changed_serials(
 
     ``of_type`` leaves out passes of other types, for which the phone asks by themselves.
 
-    Tags appear in order (see ``services.assign_tags``) and the answer's tag is the highest of the rows that
+    Tags appear in order (see ``pushes.assign_tags``) and the answer's tag is the highest of the rows that
     were read, so a change that commits meanwhile has a higher one and is in the next answer. Call it in one
     consistent read, with scope ``ALL_PROGRAMS``: a phone's passes may be of several programs.
     """
@@ -111,17 +102,6 @@ def changed_serials(
     if not rows:
         return None
     return ChangedSerials(tuple(row.serial for row in rows), max(row.update_tag for row in rows))
-
-
-def push_targets(session: Session, pass_ids: Collection[UUID]) -> list[PushTarget]:
-    """The phones that are registered for these passes."""
-    rows = session.execute(
-        sa.select(col(Registration.pass_id), col(Device.push_token), col(Device.token_at))
-        .join(Device, col(Device.id) == col(Registration.device_id))
-        .where(col(Registration.pass_id).in_(list(pass_ids)))
-        .order_by(col(Device.id), col(Registration.pass_id))
-    )
-    return [PushTarget(row.pass_id, row.push_token, row.token_at) for row in rows]
 
 
 def card_states(

@@ -21,7 +21,7 @@ from wallet_server.challenges.models import ChallengeProgress
 from wallet_server.challenges.progress import window_key
 from wallet_server.issuance.looks import asks_way
 from wallet_server.issuance.models import IssuedPass
-from wallet_server.issuance.services import REFRESH_PRIORITY, passes_changed_by_id
+from wallet_server.issuance.services import held_passes, refresh_part
 from wallet_server.outbox import services as outbox
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.models import Program
@@ -29,7 +29,6 @@ from wallet_server.programs.queries import load_program
 from wallet_server.tiers.models import MemberTier
 
 DAY_TURNED: Final = "program.day_turned"
-TURNED_AT_ONCE: Final = 1_000
 PROGRAMS_AT_ONCE: Final = 100
 
 
@@ -116,17 +115,10 @@ def refresh_turned(
 
     Returns the id to go on after; None when all are done.
     """
-    held = sa.select(col(IssuedPass.id)).where(
-        col(IssuedPass.program_id) == program.id, col(IssuedPass.live), col(IssuedPass.voided_at).is_(None)
-    )
+    held = held_passes(program.id)
     if not turn.everyone:
         held = held.where(col(IssuedPass.member_id).in_(_members_of(program, turn)))
-    if after is not None:
-        held = held.where(col(IssuedPass.id) > after)
-    part = list(session.scalars(held.order_by(col(IssuedPass.id)).limit(TURNED_AT_ONCE)))
-    if part:
-        passes_changed_by_id(session, program.id, part, now, priority=REFRESH_PRIORITY)
-    return part[-1] if len(part) == TURNED_AT_ONCE else None
+    return refresh_part(session, program.id, held, after, now)
 
 
 def _members_of(program: ProgramDefinition, turn: Turn) -> sa.CompoundSelect[UUID]:

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from wallet_server.issuance.models import IssuedPass, Registration
-from wallet_server.issuance.services import forget_idle_devices, passes_changed_by_id, settle_live
+from wallet_server.issuance.phones import forget_idle_devices, settle_live
+from wallet_server.issuance.services import passes_changed_by_id
 from wallet_server.programs.definition import ProgramDefinition
 
 KEEP_TIES: Final = timedelta(days=30)

@@ -20,8 +20,9 @@ from wallet_server.issuance.deliveries import (
     uncounted_fetches,
 )
 from wallet_server.issuance.delivery import LAG_BOUNDS_S
+from wallet_server.issuance.google_events import google_event, google_object_made
 from wallet_server.issuance.models import DeliveryHour, DeliveryMark
-from wallet_server.issuance.services import DeadToken, drop_dead_tokens, google_event, google_object_made
+from wallet_server.issuance.phones import DeadToken, drop_dead_tokens
 
 
 def at(seconds: float):

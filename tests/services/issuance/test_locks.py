@@ -15,14 +15,9 @@ from tests.people import add_member, publish
 from tests.postgres import wait_until_somebody_waits
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.issuance.models import IssuedPass
-from wallet_server.issuance.services import (
-    DeadToken,
-    assign_tags,
-    drop_dead_tokens,
-    lock_passes,
-    passes_changed,
-    register_device,
-)
+from wallet_server.issuance.phones import DeadToken, drop_dead_tokens, register_device
+from wallet_server.issuance.pushes import assign_tags, lock_passes
+from wallet_server.issuance.services import passes_changed
 from workers.push import prepare
 
 LATER = NOW + timedelta(seconds=9)

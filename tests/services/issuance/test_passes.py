@@ -10,21 +10,13 @@ from sqlmodel import col, select
 
 from tests.conftest import NOW
 from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
+from wallet_server.issuance.deliveries import record_fetch, record_pushed
+from wallet_server.issuance.google_events import google_event, google_object_made, prune_callbacks
 from wallet_server.issuance.models import Device, IssuedPass, Registration
-from wallet_server.issuance.queries import changed_serials, push_targets
-from wallet_server.issuance.services import (
-    DeadToken,
-    assign_tags,
-    drop_dead_tokens,
-    google_event,
-    google_object_made,
-    passes_changed,
-    prune_callbacks,
-    record_fetch,
-    record_pushed,
-    register_device,
-    unregister_device,
-)
+from wallet_server.issuance.phones import DeadToken, drop_dead_tokens, register_device, unregister_device
+from wallet_server.issuance.pushes import assign_tags, push_targets
+from wallet_server.issuance.queries import changed_serials
+from wallet_server.issuance.services import passes_changed
 
 SECOND = timedelta(seconds=1)
 

@@ -9,8 +9,10 @@ from sqlmodel import select
 from tests.conftest import NOW
 from tests.services.issuance.conftest import Shop
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.issuance.deliveries import record_fetch
 from wallet_server.issuance.models import Device, IssuedPass, Registration
-from wallet_server.issuance.services import passes_changed, record_fetch, refresh_passes, register_device
+from wallet_server.issuance.phones import register_device
+from wallet_server.issuance.services import passes_changed, refresh_passes
 from wallet_server.issuance.voiding import untie_phones, void_passes
 
 LATER = NOW + timedelta(days=30)

@@ -9,7 +9,7 @@ from tests.conftest import NOW
 from tests.people import add_member, publish
 from wallet_server.db import set_scope
 from wallet_server.issuance.models import IssuedPass
-from wallet_server.issuance.services import register_device
+from wallet_server.issuance.phones import register_device
 from wallet_server.sandbox.queries import members_without_phone
 
 

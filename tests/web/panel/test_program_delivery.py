@@ -20,8 +20,10 @@ from wallet_server.campaigns.services import create, launch
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.issuance.deliveries import Counts, add_counts, record_fetch, record_pushed, record_refused
+from wallet_server.issuance.google_events import google_event, google_object_made
 from wallet_server.issuance.models import DeliveryWatch, IssuedPass
-from wallet_server.issuance.services import google_event, google_object_made, passes_changed, register_device
+from wallet_server.issuance.phones import register_device
+from wallet_server.issuance.services import passes_changed
 from wallet_server.members.services import Enrolled
 from wallet_server.segments.condition import Condition
 from wallet_server.segments.services import save_segment

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from passes.apple.verify import open_pass
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.models import Device, Registration
-from wallet_server.issuance.services import assign_tags
+from wallet_server.issuance.pushes import assign_tags
 
 IMS = "If-Modified-Since"
 

@@ -20,7 +20,7 @@ from wallet_server.context import make_context
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.keys import KeyVault, import_certificate, signing_request
-from wallet_server.issuance.services import assign_tags
+from wallet_server.issuance.pushes import assign_tags
 
 OWN = "pass.com.example.cafe"
 NOW = datetime.now(UTC)

@@ -19,9 +19,9 @@ from wallet_server.db import ALL_PROGRAMS, reading, to_json, transaction
 from wallet_server.errors import DomainError
 from wallet_server.issuance.headers import PassHeader
 from wallet_server.issuance.models import IssuedPass
+from wallet_server.issuance.phones import register_device, unregister_device
 from wallet_server.issuance.queries import changed_serials
 from wallet_server.issuance.renewal import certificates_to_take, take_certificates
-from wallet_server.issuance.services import register_device, unregister_device
 from wallet_server.web.context import server
 from wallet_server.web.security import limit_rate
 from wallet_server.web.wallet_api.cards import note_fetch, pass_answer, print_card, read_card

@@ -15,10 +15,10 @@ from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, set_scope, transaction
 from wallet_server.errors import DomainError
 from wallet_server.issuance.content import CardLinks, CardState
+from wallet_server.issuance.deliveries import record_fetch
 from wallet_server.issuance.headers import PassHeader
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.queries import card_states
-from wallet_server.issuance.services import record_fetch
 from wallet_server.notifications.queries import said_to
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program

@@ -27,10 +27,10 @@ from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.issuance.google import GoogleCards, GoogleTroubleError
+from wallet_server.issuance.google_events import google_event, google_object_made
 from wallet_server.issuance.looks import state_of_hero, strip_art
 from wallet_server.issuance.pace import SharedPace
 from wallet_server.issuance.press import Kept
-from wallet_server.issuance.services import google_event, google_object_made
 from wallet_server.programs.queries import load_program
 from wallet_server.settings import GOOGLE_API_URL
 from wallet_server.web.context import server

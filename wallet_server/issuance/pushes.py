@@ -1,0 +1,146 @@
+"""What a push job asks of the passes: which have changed, under which tag, on whose phones.
+
+Statements are said past the ORM, each once for any number of passes: a promotion to everybody is nothing but these,
+over and over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel
+
+from wallet_server.db import insert_free_rows
+from wallet_server.issuance.models import Device, IssuedPass, Registration, UpdateTag
+from wallet_server.reads import Asked, OneOf, Read, ask, one_round
+
+
+def _table(model: type[SQLModel]) -> sa.Table:
+    table: sa.Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
+PASS: Final = _table(IssuedPass)
+DEVICE: Final = _table(Device)
+REGISTRATION: Final = _table(Registration)
+TAG: Final = _table(UpdateTag)
+
+
+class Changed(NamedTuple):
+    """A pass that somebody holds and whose newest version was not pushed yet."""
+
+    pass_id: UUID
+    wallet: str
+    program_id: UUID
+
+
+class PushTarget(NamedTuple):
+    """One phone to ring for one pass; ``token_at`` is when the phone last told us its token."""
+
+    pass_id: UUID
+    push_token: str
+    token_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """Passes that have the same new tag: their versions, and the phones to ring for them."""
+
+    tag: int
+    versions: Mapping[UUID, int]
+    targets: Sequence[PushTarget]
+
+
+def changed_passes(session: Session, pass_ids: Collection[UUID]) -> list[Changed]:
+    """Those of the passes that are still to be pushed, locked in the order of their ids."""
+    return ask(session, Asked(_CHANGED, {"ids": list(pass_ids)}, lambda rows: [Changed(*row) for row in rows]))
+
+
+def tag_passes(session: Session, pass_ids: Collection[UUID]) -> Tagged:
+    """Give passes that the caller has locked the next update tag, and find their phones.
+
+    The one row of ``update_tag`` is locked until the commit, so tags become visible in their order: a phone that has
+    seen tag *n* can never miss a change with a smaller one (invariant P1). Commit soon after. Versions are read after
+    the tag was given: a change that commits later brings its own row of work.
+    """
+    values = {"ids": list(pass_ids)}
+    with one_round(session) as asks:
+        tag = asks(Asked(_NEXT_TAG, {}, lambda rows: rows[0][0] if rows else None))
+        versions = asks(Asked(_TAGGED, values, lambda rows: {row[0]: row[1] for row in rows}))
+        targets = asks(Asked(_TARGETS, values, _as_targets))
+    if tag.value is None:
+        insert_free_rows(session, UpdateTag, [{"id": 1, "last": 0}], key=["id"])
+        return tag_passes(session, pass_ids)
+    return Tagged(tag.value, versions.value, targets.value)
+
+
+def assign_tags(session: Session, pass_ids: Collection[UUID]) -> int:
+    """Give the passes the next update tag, which is returned; see :func:`tag_passes`."""
+    return tag_passes(session, pass_ids).tag
+
+
+def push_targets(session: Session, pass_ids: Collection[UUID]) -> list[PushTarget]:
+    """The phones that are registered for these passes."""
+    return ask(session, Asked(_TARGETS, {"ids": list(pass_ids)}, _as_targets))
+
+
+def lock_passes(session: Session, pass_ids: Iterable[UUID]) -> None:
+    """Lock passes in the order of their ids, as everybody does who changes several: they wait instead of dying."""
+    wanted = list(set(pass_ids))
+    if wanted:
+        ask(session, Asked(_LOCK, {"ids": wanted}, len))
+
+
+def _as_targets(rows: Iterable[tuple[Any, ...]]) -> list[PushTarget]:
+    return [PushTarget(*row) for row in rows]
+
+
+def _select_changed(one_of: OneOf) -> sa.Select[Any]:
+    table = PASS.c
+    return (
+        sa.select(table.id, table.wallet, table.program_id)
+        .where(one_of(table.id, "ids"), table.live, table.version > table.pushed_version)
+        .order_by(table.id)
+        .with_for_update()
+    )
+
+
+def _select_lock(one_of: OneOf) -> sa.Select[Any]:
+    locked = sa.select(PASS.c.id).where(one_of(PASS.c.id, "ids")).order_by(PASS.c.id).with_for_update().cte("locked")
+    return sa.select(sa.func.count()).select_from(locked)
+
+
+def _raise_tag(_one_of: OneOf) -> sa.sql.dml.ReturningUpdate[Any]:
+    return sa.update(TAG).where(TAG.c.id == 1).values(last=TAG.c.last + 1).returning(TAG.c.last)
+
+
+def _write_tag(one_of: OneOf) -> sa.sql.dml.ReturningUpdate[Any]:
+    last = sa.select(TAG.c.last).where(TAG.c.id == 1).scalar_subquery()
+    return (
+        sa.update(PASS)
+        .where(one_of(PASS.c.id, "ids"))
+        # Before the very first tag there is none; the caller makes it and comes again.
+        .values(update_tag=sa.func.coalesce(last, PASS.c.update_tag))
+        .returning(PASS.c.id, PASS.c.version)
+    )
+
+
+def _select_targets(one_of: OneOf) -> sa.Select[Any]:
+    return (
+        sa.select(REGISTRATION.c.pass_id, DEVICE.c.push_token, DEVICE.c.token_at)
+        .join_from(REGISTRATION, DEVICE, DEVICE.c.id == REGISTRATION.c.device_id)
+        .where(one_of(REGISTRATION.c.pass_id, "ids"))
+        .order_by(DEVICE.c.id, REGISTRATION.c.pass_id)
+    )
+
+
+_CHANGED: Final = Read(_select_changed)
+_LOCK: Final = Read(_select_lock)
+_NEXT_TAG: Final = Read(_raise_tag)
+_TAGGED: Final = Read(_write_tag)
+_TARGETS: Final = Read(_select_targets)
