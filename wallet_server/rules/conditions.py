@@ -59,7 +59,7 @@ Holds = Callable[[Situation, Line], bool]
 Found = Callable[[Situation, Line], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Check:
     """One condition of a rule. ``wanted`` and what ``found`` returns are JSON, for the trace.
 

@@ -6,9 +6,10 @@ sentences for people are made of the data by :mod:`wallet_server.rules.sentences
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 from wallet_server.rules.book import CompiledRule, RuleBook
@@ -17,6 +18,7 @@ from wallet_server.rules.conditions import NO_LINE, Check, Situation
 from wallet_server.rules.numbers import shortest
 from wallet_server.rules.receipt import Line, PointsCap, TraceStep
 
+MISSES_KEPT: Final = 4_096
 MISSES_MAX: Final = 100
 """How many rules that did not match one trace holds."""
 _WORDS: Final[Mapping[str, str]] = {
@@ -57,13 +59,12 @@ class Story:
         self._asked.add(rule.place)
         failed = self._failed(rule, line)
         if failed is None:
-            compared = [self._compared(check, line, held=True) for check in rule.checks]
+            compared = [_compared(check, check.found(self._situation, line), held=True) for check in rule.checks]
             self.steps.append(_rule_step(rule, line.line or None, compared, matched=True))
             return True
         if self._misses < MISSES_MAX:
             self._misses += 1
-            compared = [self._compared(failed, line, held=False)]
-            self.steps.append(_rule_step(rule, line.line or None, compared, matched=False))
+            self.steps.append(_missed(rule, failed, line.line or None, failed.found(self._situation, line)))
         return False
 
     def explain(self, book: RuleBook) -> None:
@@ -78,9 +79,7 @@ class Story:
             self._misses += 1
             # Another line may have missed another condition: then there is no one value that was compared.
             known = not failed.of_line or len(self._lines) == 1
-            compared = self._compared(failed, line, held=False)
-            step = _rule_step(rule, None, [compared if known else {**compared, "found": None}], matched=False)
-            self.steps.append(step)
+            self.steps.append(_missed(rule, failed, None, failed.found(self._situation, line) if known else None))
 
     def _failed(self, rule: CompiledRule, line: Line) -> Check | None:
         for check in rule.checks:
@@ -88,16 +87,23 @@ class Story:
                 return check
         return None
 
-    def _compared(self, check: Check, line: Line, *, held: bool) -> dict[str, Any]:
-        compared = {
-            "condition": check.condition,
-            "wanted": check.wanted,
-            "found": check.found(self._situation, line),
-            "held": held,
-        }
-        if check.more:
-            compared["more"] = check.more
-        return compared
+
+def _missed(rule: CompiledRule, failed: Check, line: int | None, found: Any) -> TraceStep:
+    """The step of a rule that did not match, made once for all receipts on which it missed by the same."""
+    return _missed_by(rule, failed, line, tuple(found) if isinstance(found, list) else found)
+
+
+@lru_cache(maxsize=MISSES_KEPT)
+def _missed_by(rule: CompiledRule, failed: Check, line: int | None, found: Hashable) -> TraceStep:
+    compared = _compared(failed, list(found) if isinstance(found, tuple) else found, held=False)
+    return _rule_step(rule, line, [compared], matched=False)
+
+
+def _compared(check: Check, found: Any, *, held: bool) -> dict[str, Any]:
+    compared = {"condition": check.condition, "wanted": check.wanted, "found": found, "held": held}
+    if check.more:
+        compared["more"] = check.more
+    return compared
 
 
 def _rule_step(
