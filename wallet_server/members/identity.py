@@ -72,7 +72,8 @@ def parse_phone(text: str, country: str | None) -> str:
 def parse_email(text: str) -> str:
     """An e-mail address in lower case. Raises ``DomainError(validation)``."""
     text = unicodedata.normalize("NFKC", text).strip().lower()
-    if len(text) > EMAIL_LENGTH_MAX or not _EMAIL.fullmatch(text) or ".." in text:
+    # What nobody sees (a zero-width space) would make a second member of the same person.
+    if len(text) > EMAIL_LENGTH_MAX or not text.isprintable() or not _EMAIL.fullmatch(text) or ".." in text:
         raise invalid("email", "is not an e-mail address")
     return text
 

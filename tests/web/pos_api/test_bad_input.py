@@ -268,6 +268,7 @@ TABLE: dict[str, tuple[Call, int, str]] = {
     "another kind of body": (lambda on: on.raw("a=1", "text/plain"), 415, "unsupported_media_type"),
     "a body of 3 MB": (lambda on: on.raw(b" " * 3_000_000), 413, "too_large"),
     "no idempotency key": (lambda on: on.till.post("/purchases", on.sale(), key=None), 422, "validation"),
+    "an idempotency key of two words": (lambda on: on.till.post("/purchases", on.sale(), key="a b"), 422, "validation"),
     "a key of another request": (lambda on: on.twice(), 422, "idempotency_mismatch"),
     "a key that is being answered": (lambda on: on.in_progress(), 409, "idempotency_in_progress"),
     "our bug": (lambda on: on.bug(), 500, "internal"),
@@ -293,6 +294,7 @@ TABLE: dict[str, tuple[Call, int, str]] = {
     "a date in the future": (lambda on: on.buy(occurred_at="2027-01-03T12:00:00+01:00"), 422, "validation"),
     "a date long ago": (lambda on: on.buy(occurred_at="2026-12-01T12:00:00+01:00"), 422, "validation"),
     "a time without a zone": (lambda on: on.buy(occurred_at="2027-01-02T12:00:00"), 422, "validation"),
+    "a time of digits": (lambda on: on.buy(occurred_at="1798887600"), 422, "validation"),
     "another currency": (lambda on: on.buy(currency="EUR"), 422, "currency_mismatch"),
     "another currency in a quote": (lambda on: on.ask(currency="EUR"), 422, "currency_mismatch"),
     "more points than the receipt": (lambda on: on.buy(redeem_points=301), 422, "redeem_limit_exceeded"),
@@ -363,6 +365,13 @@ TABLE: dict[str, tuple[Call, int, str]] = {
     "an expired voucher": (lambda on: on.redeem(on.expired_voucher), 409, "voucher_expired"),
     # Joining
     "somebody who cannot be reached": (lambda on: on.join(name="Ana"), 422, "validation"),
+    "somebody born on a number": (lambda on: on.join(email="c@example.com", birthday="86400"), 422, "validation"),
+    "somebody born at midnight": (
+        lambda on: on.join(email="c@example.com", birthday="1990-12-31T00:00:00"),
+        422,
+        "validation",
+    ),
+    "an address with what nobody sees": (lambda on: on.join(email="\u200bc@example.com"), 422, "validation"),
     "somebody who is two members": (
         lambda on: on.join(phone="070 111 222", email="b@example.com"),
         409,
@@ -379,7 +388,9 @@ def test_each_refusal_has_its_code_and_changes_nothing(stage: Stage, subtests: p
     for name, (call, status, code) in TABLE.items():
         before = digest_of_tables(stage.shop.engine, but=NOTED)
         with subtests.test(name):
-            assert problem(call(stage)) == (status, code)
+            answer = call(stage)
+            assert problem(answer) == (status, code)
+            assert code != "validation" or answer.get_json()["errors"][0]["field"]
             assert digest_of_tables(stage.shop.engine, but=NOTED) == before
     with subtests.test("a good call"):
         # So that the digest is known to see anything at all.

@@ -168,6 +168,18 @@ def test_an_own_percent_is_set_shown_used_and_taken_away(till: TillClient, shop:
     assert till.put(path, {"percent": 0}).get_json()["coefficients"] == []
 
 
+@pytest.mark.parametrize("zero", ["0", "-0", "-0.0", "0e400", "0.000e-400"])
+def test_a_zero_is_a_zero_however_it_is_written(till: TillClient, shop: Shop, zero: str) -> None:
+    body = f'{{"percent": 5, "redeem_max_percent": {zero}}}'
+    answer = till.put(f"/members/{shop.card}/coefficient", data=body, content_type="application/json")
+    assert answer.get_json()["coefficients"][0]["redeem_max_percent"] == "0"
+
+
+def test_a_bad_percent_is_told_in_words(till: TillClient, shop: Shop) -> None:
+    answer = till.put(f"/members/{shop.card}/coefficient", {"percent": "1/3"})
+    assert answer.get_json()["detail"] == 'percent: must be a number, or a text such as "2.5"'
+
+
 def test_who_may_set_which_percent(app: Flask, till: TillClient, shop: Shop) -> None:
     path = f"/members/{shop.card}/coefficient"
     at_b = TillClient(app.test_client(), make_key(shop.engine, shop.program, ["members"], outlet="B"))

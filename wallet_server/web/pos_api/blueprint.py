@@ -19,7 +19,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from wallet_server.db import to_json
 from wallet_server.errors import DomainError, NotFoundError
-from wallet_server.idempotency.services import Answer, Call, answer_once, request_hash
+from wallet_server.idempotency.services import KEY_MAX, Answer, Call, answer_once, is_key, request_hash
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import find_till_key
 from wallet_server.purchases.commands import RecordPurchase
@@ -264,8 +264,9 @@ def _open_counter(state: BlueprintSetupState) -> None:
 
 def _call(till: Till, data: Any) -> Call:
     key = request.headers.get("Idempotency-Key")
-    if key is None:
-        message = "is missing: a number that this till never uses again, and repeats with each retry"
+    if key is None or not is_key(key):
+        missing = "is missing: a number that this till never uses again, and repeats with each retry"
+        message = missing if key is None else f"must be 1 to {KEY_MAX} visible ASCII characters"
         raise DomainError(
             "validation", f"Idempotency-Key {message}", errors=[{"field": "Idempotency-Key", "message": message}]
         )

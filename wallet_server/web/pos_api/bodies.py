@@ -20,6 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from wallet_server.ledger.adjustments import REASON_MIN
 from wallet_server.ledger.holds import SECONDS_MAX
 from wallet_server.ledger.postings import REASON_MAX
 from wallet_server.ledger.queries import PAGE_SIZE_MAX
@@ -42,21 +43,30 @@ from wallet_server.purchases.commands import (
 )
 
 
-def _text_only(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("must be a text")
+def _moment_text(value: Any) -> Any:
+    # Pydantic would take a text of digits for seconds since 1970.
+    if not isinstance(value, str) or not _MOMENT.match(value):
+        raise ValueError("must be a text such as 2026-11-23T16:30:00+01:00")
+    return value
+
+
+def _day_text(value: Any) -> Any:
+    if not isinstance(value, str) or not _DAY.fullmatch(value):
+        raise ValueError("must be a text such as 1990-12-31")
     return value
 
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ValueError("must be a number")
-    return Decimal(value)
+    return Decimal(value) or Decimal(0)  # a zero has no sign
 
 
 def _percent(value: Any) -> Any:
     if isinstance(value, str):
-        return Decimal(value) if re.fullmatch(DECIMAL_PATTERN, value) else value
+        if not re.fullmatch(DECIMAL_PATTERN, value):
+            raise ValueError('must be a number, or a text such as "2.5"')
+        return Decimal(value)
     return _number(value)
 
 
@@ -75,10 +85,12 @@ def _redemption(value: Any) -> int | Literal["max"]:
 
 
 DECIMAL_PATTERN: Final = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"
+_MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_text_only), Field(strict=False)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment_text), Field(strict=False)]
 """ISO 8601 with an offset from UTC."""
-Day = Annotated[date, BeforeValidator(_text_only), Field(strict=False)]
+Day = Annotated[date, BeforeValidator(_day_text), Field(strict=False)]
 Quantity = Annotated[
     Decimal,
     BeforeValidator(_number),
@@ -357,7 +369,7 @@ class AdjustmentRequest(_Body):
 
     card_number: CardNumber
     points: AdjustedPoints
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=REASON_MAX)]
+    reason: Annotated[str, StringConstraints(min_length=REASON_MIN, max_length=REASON_MAX)]
 
 
 class CoefficientRequest(_Body):
