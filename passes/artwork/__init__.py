@@ -23,6 +23,7 @@ from passes.artwork.brand import (
     logo_png,
 )
 from passes.artwork.motifs import MOTIFS
+from passes.artwork.photo import Photo
 from passes.artwork.strips import GOOGLE_HERO_PIXELS, STRIP_POINTS, GoalBar, StripArt, google_hero_png, strip_png
 from passes.content import PassImages, Picture, Scaled, StampCard
 
@@ -37,6 +38,7 @@ __all__ = [
     "STRIP_POINTS",
     "GoalBar",
     "Look",
+    "Photo",
     "StripArt",
     "google_hero_png",
     "google_logo_png",

@@ -18,6 +18,8 @@ from passes.glyphs import glyph_mask
 
 POINTS_HIGH = 144
 """Motifs are laid out for a strip of this height."""
+_AIR_POINTS = 3
+"""Between a piece of a motif and what stands in front: squeezed in between, it would look like dirt."""
 _PLASTIC = 1.32471795724474602596  # the R2 sequence (M. Roberts, 2018) steps by its powers
 
 
@@ -105,20 +107,33 @@ class _Strewn:
     turned: bool = True
 
 
-def _scatter(image: Image.Image, strewn: _Strewn, color: Rgb, alpha: float, clear: Sequence[Box]) -> None:
-    """Strew a pictogram, near ones larger and stronger."""
+def _scatter(image: Image.Image, strewn: _Strewn, color: Rgb, alpha: float, clear: Sequence[Box]) -> list[Box]:
+    """Strew a pictogram, near ones larger and stronger; returns where they lie."""
     width, height = image.size
     unit = height / POINTS_HIGH
+    taken: list[Box] = []
     for spot in _scattered(strewn.count, strewn.seed):
         smallest, largest = strewn.points
         side = max(3, round((smallest + (largest - smallest) * spot.depth**2) * unit))
-        if any(_touches(box, spot.x * width, spot.y * height, side * 0.5) for box in clear):
+        x, y, reach = spot.x * width, spot.y * height, side * 0.5 + _AIR_POINTS * unit
+        if any(_touches(box, x, y, reach) for box in clear):
             continue
         mask = glyph_mask(strewn.glyph, side)
         if strewn.turned:
             mask = mask.rotate(spot.turn, Image.Resampling.BICUBIC, expand=True)
-        at = round(spot.x * width - mask.width / 2), round(spot.y * height - mask.height / 2)
+        at = round(x - mask.width / 2), round(y - mask.height / 2)
         image.paste(color, at, faded(mask, alpha * (0.45 + 0.55 * spot.depth)))
+        taken.append((x - side / 2, y - side / 2, x + side / 2, y + side / 2))
+    return taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Dots:
+    """Small dots: `points` is the smallest size, and how much larger near ones are."""
+
+    count: int
+    seed: float
+    points: tuple[float, float]
 
 
 def _touches(box: Box, x: float, y: float, radius: float) -> bool:
@@ -126,12 +141,13 @@ def _touches(box: Box, x: float, y: float, radius: float) -> bool:
     return left - radius < x < right + radius and top - radius < y < bottom + radius
 
 
-def _dots(image: Image.Image, palette: Palette, count: int, seed: float, points: tuple[float, float]) -> None:
+def _dots(image: Image.Image, palette: Palette, dots: _Dots, taken: Sequence[Box]) -> None:
+    """Strew small dots, none upon a piece of the motif."""
     width, height = image.size
     unit = height / POINTS_HIGH
-    for spot in _scattered(count, seed):
-        x, y, size = spot.x * width, spot.y * height, (points[0] + points[1] * spot.depth) * unit
-        if not any(_touches(box, x, y, size) for box in palette.clear):
+    for spot in _scattered(dots.count, dots.seed):
+        x, y, size = spot.x * width, spot.y * height, (dots.points[0] + dots.points[1] * spot.depth) * unit
+        if not any(_touches(box, x, y, size) for box in (*palette.clear, *taken)):
             alpha = round(255 * palette.strength * (0.24 + 0.40 * spot.depth))
             disc(image, Circle(x, y, size), palette.light, alpha=alpha)
 
@@ -139,8 +155,9 @@ def _dots(image: Image.Image, palette: Palette, count: int, seed: float, points:
 def _snow(image: Image.Image, palette: Palette) -> None:
     _wave(image, palette.light, (0.86, 0.05, 0.9, 3.6), 0.16 * palette.strength)
     _wave(image, palette.light, (0.94, 0.04, 1.3, 1.0), 0.26 * palette.strength)
-    _dots(image, palette, 44, 0.37, (1.2, 2.4))
-    _scatter(image, _Strewn("snowflake", 17, 0.11, (9, 36)), palette.light, 0.50 * palette.strength, palette.clear)
+    flakes = _Strewn("snowflake", 17, 0.11, (9, 36))
+    taken = _scatter(image, flakes, palette.light, 0.50 * palette.strength, palette.clear)
+    _dots(image, palette, _Dots(44, 0.37, (1.2, 2.4)), taken)
 
 
 def _blossom(image: Image.Image, palette: Palette) -> None:
@@ -150,10 +167,33 @@ def _blossom(image: Image.Image, palette: Palette) -> None:
 
 
 def _sun(image: Image.Image, palette: Palette) -> None:
+    if palette.strength >= 1:
+        _whole_sun(image, palette)
+    else:
+        _sunbeams(image, palette)
+    waves = (((0.76, 0.035, 2.2, 0.4), 0.10), ((0.85, 0.03, 2.6, 2.2), 0.13), ((0.93, 0.025, 3.0, 4.1), 0.16))
+    for shape, alpha in waves:
+        _wave(image, palette.light, shape, alpha * palette.strength)
+
+
+def _sunbeams(image: Image.Image, palette: Palette) -> None:
+    """Wide beams over the whole strip: half a sun behind a stamp would be a stain."""
     width, height = image.size
-    alone = palette.strength >= 1
-    # Half a yellow over blue is mud: behind stamps the sun is a pale one.
-    color, full = (palette.accent, 0.95) if alone else (palette.light, 0.22)
+    unit = 2
+    mask = Image.new("L", (width * unit, height * unit), 0)
+    draw = ImageDraw.Draw(mask)
+    x, y, far = width * unit / 2, height * unit * 1.35, width * unit * 1.5
+    beams = 22
+    for beam in range(beams):
+        angle = math.pi * (1 + (beam + 0.25) / beams)
+        wide = math.pi / beams / 2
+        ends = [(x + far * math.cos(angle + to), y + far * math.sin(angle + to)) for to in (0, wide)]
+        draw.polygon([(x, y), *ends], fill=round(255 * 0.12 * palette.strength))
+    image.paste(palette.light, (0, 0), mask.resize((width, height), Image.Resampling.BOX))
+
+
+def _whole_sun(image: Image.Image, palette: Palette) -> None:
+    width, height = image.size
     center_x, center_y, radius = width * 0.83, height * 0.42, height * 0.22
     unit = 2
     mask = Image.new("L", (width * unit, height * unit), 0)
@@ -167,11 +207,8 @@ def _sun(image: Image.Image, palette: Palette) -> None:
     rays = mask.resize((width, height), Image.Resampling.BOX)
     for size, alpha in ((4.6, 0.05), (3.6, 0.06)):
         disc(image, Circle(center_x, center_y, radius * size), palette.light, alpha=round(255 * alpha))
-    image.paste(color, (0, 0), faded(rays, 0.85 * full))
-    disc(image, Circle(center_x, center_y, radius * 2.1), color, alpha=round(255 * full))
-    waves = (((0.76, 0.035, 2.2, 0.4), 0.10), ((0.85, 0.03, 2.6, 2.2), 0.13), ((0.93, 0.025, 3.0, 4.1), 0.16))
-    for shape, alpha in waves:
-        _wave(image, palette.light, shape, alpha * palette.strength)
+    image.paste(palette.accent, (0, 0), faded(rays, 0.81))
+    disc(image, Circle(center_x, center_y, radius * 2.1), palette.accent, alpha=242)
 
 
 def _leaves(image: Image.Image, palette: Palette) -> None:
@@ -180,9 +217,9 @@ def _leaves(image: Image.Image, palette: Palette) -> None:
 
 
 def _stars(image: Image.Image, palette: Palette) -> None:
-    _dots(image, palette, 44, 0.83, (1.0, 1.6))
     sparkles = _Strewn("sparkle", 20, 0.29, (8, 30), turned=False)
-    _scatter(image, sparkles, palette.accent, 0.60 * palette.strength, palette.clear)
+    taken = _scatter(image, sparkles, palette.accent, 0.60 * palette.strength, palette.clear)
+    _dots(image, palette, _Dots(44, 0.83, (1.0, 1.6)), taken)
 
 
 def _hearts(image: Image.Image, palette: Palette) -> None:

@@ -105,6 +105,7 @@ def bar(image: Image.Image, box: Sequence[float], color: Rgb, *, alpha: int = 25
 
 def paste_glyph(image: Image.Image, name: str, circle: Circle, color: Rgb, *, alpha: int = 255) -> None:
     side = max(1, round(circle.diameter))
+    side += (round(2 * circle.x) - side) % 2  # in the middle to the pixel
     image.paste(
         color, (round(circle.x - side / 2), round(circle.y - side / 2)), faded(glyph_mask(name, side), alpha / 255)
     )
@@ -123,6 +124,7 @@ class Line:
     font: ImageFont.FreeTypeFont
     color: Rgb
     halo: Rgb
+    halo_strength: float = 1.0
 
 
 def write(image: Image.Image, at: tuple[float, float], line: Line) -> None:
@@ -135,7 +137,7 @@ def write(image: Image.Image, at: tuple[float, float], line: Line) -> None:
     mask = Image.new("L", (math.ceil(right - left) + 2 * margin + 1, math.ceil(bottom - top) + 2 * margin + 1), 0)
     ImageDraw.Draw(mask).text((at[0] - x, at[1] - y), text, font=font, fill=255, anchor="ls")
     around = mask.filter(ImageFilter.GaussianBlur(spread)).point([min(235, value * 3) for value in range(256)])
-    image.paste(line.halo, (x, y), around)
+    image.paste(line.halo, (x, y), faded(around, line.halo_strength))
     image.paste(line.color, (x, y), mask)
 
 
@@ -172,3 +174,14 @@ def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
+
+
+def palette_png(image: Image.Image, flat: Sequence[Rgb]) -> bytes:
+    """Return a photo as a PNG of 256 colours, a third as large: a card's pictures travel with each of its changes.
+
+    `flat` are the colours of what stands over it: they are kept as they are, and the photo has the others.
+    """
+    found = image.quantize(256 - len(flat), method=Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*found, *(part for color in flat for part in color)])
+    return png(image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG))

@@ -13,7 +13,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Final
 
-from passes.artwork import GoalBar, Look, StripArt
+from passes.artwork import GoalBar, Look, Photo, StripArt
 from passes.artwork.brand import NAME_CHARACTERS_MAX
 from passes.artwork.strips import CAPTION_CHARACTERS_MAX
 from passes.content import Colors, StampCard
@@ -153,7 +153,7 @@ def stamps_of(look: ResolvedLook, state: StripState) -> StampCard | None:
 def strip_art(program: ProgramDefinition, state: StripState) -> StripArt:
     """What a strip is drawn from; made once for each state of a program version."""
     look = look_of_strip(program, state)
-    stamps = stamps_of(look, state)
+    stamps, photo = stamps_of(look, state), look.strip.photo
     bar = None
     if look.strip.kind == "progress" and state.steps:
         glyph = look.strip.glyph or ("gift" if look.strip.challenge else "crown")
@@ -167,6 +167,7 @@ def strip_art(program: ProgramDefinition, state: StripState) -> StripArt:
         stamps=stamps,
         bar=bar,
         caption=_caption(program, look, state)[:CAPTION_CHARACTERS_MAX],
+        photo=Photo(photo.picture, photo.x, photo.y) if photo else None,
     )
 
 

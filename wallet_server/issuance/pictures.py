@@ -34,9 +34,9 @@ def draw_google_logo(look: Look, *, icon: bytes | None = None) -> bytes:
     return google_logo_png(look) if icon is None else brought_google_logo(icon, look.background)
 
 
-def draw_strip(art: StripArt) -> Scaled:
-    """The strip in its state."""
-    return Scaled(*(Picture.of(strip_png(art, scale)) for scale in SCALES))
+def draw_strip(art: StripArt, photo: bytes | None = None) -> Scaled:
+    """The strip in its state; ``photo`` is the file of the photo that lies behind it."""
+    return Scaled(*(Picture.of(strip_png(art, scale, photo)) for scale in SCALES))
 
 
 def size_of_strip(pictures: Scaled) -> int:

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 from passes.apple.bundle import signed_pass
 from passes.apple.signing import Signer
+from passes.artwork import StripArt
 from passes.content import PassImages, Scaled
 from wallet_server.issuance.content import CardLinks, CardState, card_strip, language_of, look_of_card, pass_content
 from wallet_server.issuance.looks import brand_of, everyones_look, strip_art
@@ -156,7 +157,7 @@ class PassPress:
         brand = self.brand(program, look_of_card(program, state), language_of(program, state))
         art = strip_art(program, card_strip(program, state))
         # By its content: what looks alike is drawn once, whatever program or language it is of.
-        strip = self._strips.get(art.digest, lambda: draw_strip(art))
+        strip = self._strips.get(art.digest, lambda: draw_strip(art, self.photo_of(program, art)))
         return PassImages(icon=brand.icon, logo=brand.logo, strip=strip)
 
     def brand(self, program: ProgramDefinition, shown: ResolvedLook, language: str) -> Brand:
@@ -168,6 +169,10 @@ class PassPress:
                 look, logo=self._brought(program, section.logo), icon=self._brought(program, section.icon)
             ),
         )
+
+    def photo_of(self, program: ProgramDefinition, art: StripArt) -> bytes | None:
+        """The file of the photo behind a strip; none where there is none."""
+        return self._brought(program, art.photo.digest if art.photo else None)
 
     def google_logo(self, program: ProgramDefinition) -> bytes:
         """The square logo of the program's class at Google."""

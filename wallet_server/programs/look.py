@@ -37,11 +37,21 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class StripPhoto(_Part):
+    """An uploaded photo behind what a strip shows; the point at ``x``, ``y`` stays in sight where it is cut."""
+
+    picture: PictureHash
+    x: Annotated[int, Field(ge=0, le=100)] = 50
+    """Percent from the left."""
+    y: Annotated[int, Field(ge=0, le=100)] = 50
+    """Percent from the top."""
+
+
 class Strip(_Part):
     """The picture on the upper half of a card, and at the foot of Google's.
 
     ``stamps`` draws the stamps of a challenge, ``progress`` a bar towards a challenge's goal or, without a challenge,
-    towards the next level; ``season`` its motif alone, ``plain`` calm hills.
+    towards the next level; ``season`` its motif alone, ``plain`` calm hills or a photo alone.
     """
 
     kind: StripKind
@@ -50,6 +60,8 @@ class Strip(_Part):
     """What a stamp shows, a star by itself; the last of a card is always a gift. On a bar, what stands at its goal."""
     motif: Motif = "hills"
     """What lies behind it."""
+    photo: StripPhoto | None = None
+    """Lies behind it in the place of the motif."""
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -59,6 +71,8 @@ class Strip(_Part):
             raise ValueError(f"{self.kind} shows no challenge")
         if self.kind == "season" and self.motif == "hills":
             raise ValueError("season needs a motif, such as snow")
+        if self.kind == "season" and self.photo is not None:
+            raise ValueError("season shows its motif; a photo alone is a strip of kind plain")
         return self
 
 
@@ -134,6 +148,15 @@ class Look(_Part):
     texts: LookTexts = LookTexts()
 
 
+@dataclass(frozen=True, slots=True)
+class NamedPicture:
+    """A picture that a look names: where in the file, by which hash, and what for."""
+
+    at: Place
+    sha256: str
+    slot: str
+
+
 class PassLook(_Part):
     """How the program's passes look."""
 
@@ -171,6 +194,17 @@ class PassLook(_Part):
     def strips(self) -> tuple[Strip, ...]:
         """All that is drawn on any card."""
         return (self.own_strip, *(look.strip for look in self.looks if look.strip is not None))
+
+    @property
+    def pictures(self) -> tuple[NamedPicture, ...]:
+        """All that was uploaded and is named here."""
+        brand = (("logo", self.logo), ("icon", self.icon))
+        named = [NamedPicture(("pass", slot), sha256, slot) for slot, sha256 in brand if sha256 is not None]
+        strips = [(("pass",), self.strip), *((("pass", "looks", at), look.strip) for at, look in enumerate(self.looks))]
+        for place, strip in strips:
+            if strip is not None and strip.photo is not None:
+                named.append(NamedPicture((*place, "strip", "photo", "picture"), strip.photo.picture, "photo"))
+        return tuple(named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

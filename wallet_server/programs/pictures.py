@@ -62,7 +62,7 @@ def add_picture(session: Session, program_id: UUID, data: bytes, slot: Slot, *, 
 
 
 def picture(session: Session, program_id: UUID, sha256: str) -> bytes | None:
-    """The master of a picture, a PNG."""
+    """The master of a picture: a PNG, or a photo's JPEG."""
     return session.scalar(
         sa.select(col(ProgramPicture.data)).where(
             col(ProgramPicture.program_id) == program_id, col(ProgramPicture.sha256) == sha256
@@ -72,34 +72,40 @@ def picture(session: Session, program_id: UUID, sha256: str) -> bytes | None:
 
 def check_pictures(session: Session, program_id: UUID, look: PassLook) -> None:
     """Raises ``DomainError(unknown_picture)`` for a look that names a picture which this server does not have."""
-    for name in ("logo", "icon"):
-        sha256 = getattr(look, name)
-        if sha256 is not None and picture(session, program_id, sha256) is None:
+    named = look.pictures
+    rows = session.execute(
+        sa.select(col(ProgramPicture.sha256), col(ProgramPicture.slot)).where(
+            col(ProgramPicture.program_id) == program_id,
+            col(ProgramPicture.sha256).in_({one.sha256 for one in named}),
+        )
+    )
+    kept: dict[str, str] = {row.sha256: row.slot for row in rows}
+    for one in named:
+        # A photo is kept otherwise than what is drawn small.
+        if one.sha256 not in kept or (kept[one.sha256] == "photo") != (one.slot == "photo"):
+            where = ".".join(map(str, one.at))
             raise DomainError(
                 "unknown_picture",
-                f"pass.{name}: this server does not have the picture {sha256[:12]}…;"
+                f"{where}: this server does not have the {one.slot} {one.sha256[:12]}…;"
                 " upload it in the panel, or leave the line out",
-                field=f"pass.{name}",
+                field=where,
             )
 
 
 def prune_pictures(session: Session, program_id: UUID, before: datetime) -> None:
     """Forget pictures of drafts: uploaded before that moment, and named by no version."""
-    look = col(ProgramVersion.document)["pass"]
-    named = [
+    # A hash stands in a look for nothing but its picture, wherever it stands.
+    look = col(ProgramVersion.document)["pass"].as_string()
+    named = (
         sa.select(sa.literal(1))
-        .where(
-            col(ProgramVersion.program_id) == program_id,
-            look[name].as_string() == col(ProgramPicture.sha256),
-        )
+        .where(col(ProgramVersion.program_id) == program_id, look.contains(col(ProgramPicture.sha256)))
         .exists()
-        for name in ("logo", "icon")
-    ]
+    )
     session.execute(
         sa.delete(ProgramPicture).where(
             col(ProgramPicture.program_id) == program_id,
             col(ProgramPicture.uploaded_at) < before,
-            ~sa.or_(*named),
+            ~named,
         ),
         execution_options={"synchronize_session": False},
     )

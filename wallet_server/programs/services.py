@@ -68,7 +68,7 @@ def apply_program(session: Session, file: ProgramFile, *, now: datetime, actor: 
             f"the currency of {file.program.slug} is {old.program.currency}: prices and points are kept in it, "
             "so another currency needs a new program",
         )
-    if old is None or (old.look.logo, old.look.icon) != (file.look.logo, file.look.icon):
+    if old is None or old.look.pictures != file.look.pictures:
         check_pictures(session, program.id, file.look)
     _sync_outlets(session, program.id, file.outlets, {outlet.code: outlet.id for outlet in outlets}, now)
     _sync_catalog(session, program.id, old.catalog if old else Catalog(), file.catalog)

@@ -48,6 +48,47 @@ def test_a_look_names_only_pictures_that_are_there(session: Session) -> None:
     assert publish(session, NOW, **{"pass": {"logo": name}}).file.look.logo == name
 
 
+def photo(width: int) -> bytes:
+    return drawn(width, 400, kind="JPEG")
+
+
+def test_a_photo_is_named_by_strips_and_only_as_a_photo(session: Session) -> None:
+    cafe = publish(session, NOW)
+    logo = add(session, cafe.id, NOW)
+    sea = add_picture(session, cafe.id, photo(900), "photo", now=NOW, actor="staff:a")
+    assert (picture(session, cafe.id, sea) or b"").startswith(b"\xff\xd8")
+    winter = {"name": "Winter", "strip": {"kind": "plain", "photo": {"picture": sea, "y": 20}}}
+    for look, where in (
+        ({"strip": {"kind": "plain", "photo": {"picture": logo}}}, "pass.strip.photo.picture"),
+        (
+            {"looks": [winter | {"strip": {"kind": "plain", "photo": {"picture": "0" * 64}}}]},
+            "pass.looks.0.strip.photo",
+        ),
+        ({"icon": sea}, "pass.icon"),
+    ):
+        with pytest.raises(DomainError) as refused:
+            publish(session, NOW, **{"pass": look})
+        assert refused.value.code == "unknown_picture"
+        assert refused.value.extra["field"].startswith(where)
+    strip = publish(session, NOW, **{"pass": {"looks": [winter]}}).file.look.looks[0].strip
+    assert strip is not None
+    assert strip.photo is not None
+    assert (strip.photo.picture, strip.photo.x, strip.photo.y) == (sea, 50, 20)
+
+
+def test_photos_that_an_old_version_names_stay(session: Session) -> None:
+    cafe = publish(session, NOW)
+    own, winter, lost = (
+        add_picture(session, cafe.id, photo(900 + 50 * place), "photo", now=NOW, actor="staff:a") for place in range(3)
+    )
+    strips = [{"kind": "plain", "photo": {"picture": name}} for name in (own, winter)]
+    publish(session, NOW, **{"pass": {"strip": strips[0], "looks": [{"name": "Winter", "strip": strips[1]}]}})
+    publish(session, NOW, **{"pass": {}})
+    add(session, cafe.id, NOW + DAY * 2)
+    assert None not in (picture(session, cafe.id, own), picture(session, cafe.id, winter))
+    assert picture(session, cafe.id, lost) is None
+
+
 def test_pictures_that_no_version_names_go_after_a_day(session: Session) -> None:
     cafe = publish(session, NOW)
     kept, lost = add(session, cafe.id, NOW, 300), add(session, cafe.id, NOW, 400)

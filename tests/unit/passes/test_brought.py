@@ -91,10 +91,10 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "slot", "why"),
     [
-        (b"", "logo", "no PNG or JPEG"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "logo", "no PNG or JPEG"),
-        (picture(200, 200)[:-40], "icon", "no PNG or JPEG"),
-        (picture(200, 200, kind="GIF"), "icon", "no PNG or JPEG"),
+        (b"", "logo", "no PNG, JPEG or WebP"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "logo", "no PNG, JPEG or WebP"),
+        (picture(200, 200)[:-40], "icon", "no PNG, JPEG or WebP"),
+        (picture(200, 200, kind="GIF"), "icon", "no PNG, JPEG or WebP"),
         (bomb(60_000, 60_000), "logo", "too many"),
         (bomb(4_000, 4_000), "logo", "too many"),
         (bomb(300, 300), "icon", "damaged"),

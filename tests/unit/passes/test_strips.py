@@ -10,6 +10,9 @@ import pytest
 from PIL import Image, ImageChops
 
 from passes.artwork import MOTIFS, GoalBar, StripArt, google_hero_png, strip_png
+from passes.artwork.paint import mix
+from passes.artwork.strips import placed_stamps, seen_alpha
+from passes.colors import contrast_of, rgb
 from passes.content import PassContentError, StampCard
 
 ACCENT = (242, 193, 78)
@@ -25,14 +28,56 @@ def opened(art: StripArt, scale: int = 1) -> Image.Image:
 def filled_width(done: int, steps: int) -> int:
     """How far the accent reaches along the lower edge of the bar, in points."""
     image = opened(replace(ART, bar=GoalBar(done, steps)))
-    return sum(image.getpixel((x, 80)) == ACCENT for x in range(310))
+    return sum(image.getpixel((x, 80)) == ACCENT for x in range(313))
 
 
-def test_a_bar_grows_with_every_step_and_is_not_full_before_the_goal():
-    widths = [filled_width(done, 10) for done in range(11)]
+@pytest.mark.parametrize("steps", [3, 10, 11, 40])
+def test_a_bar_grows_with_every_step_and_is_seen_to_be_full_only_at_the_goal(steps):
+    widths = [filled_width(done, steps) for done in range(steps + 1)]
     assert widths[0] == 0
     assert all(more > less for less, more in pairwise(widths))
-    assert widths[5] == pytest.approx((334 - 20) / 2, abs=5), "half of the way from the margin to the goal's middle"
+    assert widths[-2] <= widths[-1] - 3
+
+
+def test_a_few_steps_can_be_counted():
+    image = opened(replace(ART, bar=GoalBar(3, 3)))
+    row = [image.getpixel((x, 80)) == ACCENT for x in range(313)]
+    assert sum(here and not there for here, there in pairwise(row)) == 3, "the end of each of three pieces"
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+@pytest.mark.parametrize("total", [5, 8, 11, 20, 30])
+def test_stamps_stand_on_whole_pixels_so_that_each_is_as_the_other(scale, total):
+    drawn = opened(replace(ART, motif="stars", stamps=StampCard(filled=total - 1, total=total)), scale)
+    circles = placed_stamps(replace(ART, stamps=StampCard(filled=1, total=total)), *drawn.size)
+    boxes = [circle.box for circle in circles]
+    assert all(edge == int(edge) for box in boxes for edge in box)
+    first = drawn.crop(inner(boxes[0]))
+    assert all(not ImageChops.difference(first, drawn.crop(inner(box))).getbbox() for box in boxes[: total - 1])
+    assert min(box[0] for box in boxes) >= 0
+    assert max(box[3] for box in boxes) <= drawn.height
+
+
+def inner(box):
+    """The middle of a stamp, with its sign and without the smooth edge over the ground."""
+    margin = (box[2] - box[0]) * 0.2
+    return tuple(map(int, (box[0] + margin, box[1] + margin, box[2] - margin, box[3] - margin)))
+
+
+GROUNDS = [("#0b4f6c", "#ffffff", "#f6ddb0"), ("#4f5d6b", "#ffffff", "#e9eff5"), ("#7d5a12", "#ffffff", "#f5d585"),
+           ("#f6efe4", "#2b2118", "#b5472f")]  # fmt: skip
+
+
+@pytest.mark.parametrize("colors", GROUNDS)
+def test_what_is_done_stands_out_from_what_is_not_and_rings_from_the_card(colors):
+    background, foreground = map(rgb, colors[:2])
+    art = replace(ART, **dict(zip(("background", "foreground", "accent"), colors, strict=True)))
+    image = opened(replace(art, bar=GoalBar(20, 40)), 2)
+    done, to_go = image.getpixel((200, 164)), image.getpixel((500, 164))
+    assert contrast_of(done, to_go) >= 2.8
+    assert contrast_of(to_go, image.getpixel((500, 200))) >= 1.2
+    line = mix(background, foreground, seen_alpha(background, foreground, 120) / 255)
+    assert contrast_of(line, background) >= 3
 
 
 @pytest.mark.parametrize("motif", sorted(MOTIFS))

@@ -316,7 +316,7 @@ def test_words_in_a_language_that_the_program_left_stay(
 def test_a_file_that_is_no_picture_is_refused_beside_its_field(manager: FlaskClient, server: ServerContext) -> None:
     answer = press(manager, server, "upload", icon_file=(io.BytesIO(b"<svg/>"), "icon.svg"))
     assert answer.status_code == 422
-    assert "This picture cannot be used. icon: it is no PNG or JPEG picture, or it is damaged" in words(answer)
+    assert "This picture cannot be used. icon: it is no PNG, JPEG or WebP picture, or it is damaged" in words(answer)
     for unknown in ("0" * 64, "../etc"):
         answer = press(manager, server, "publish", logo=unknown)
         assert answer.status_code == 422

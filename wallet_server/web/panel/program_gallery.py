@@ -128,9 +128,9 @@ def program_look_gallery_picture(desk: Desk, version: str, part: str, name: str)
     press, art = server().press, strip_art(program, state)
     match part:
         case "strip":
-            png = _kept().get((part, art.digest), lambda: strip_png(art, SCALE))
+            png = _kept().get((part, art.digest), lambda: strip_png(art, SCALE, press.photo_of(program, art)))
         case "hero":
-            png = _kept().get((part, art.digest), lambda: google_hero_png(art))
+            png = _kept().get((part, art.digest), lambda: google_hero_png(art, press.photo_of(program, art)))
         case "logo":
             png = press.brand(program, look_of_strip(program, state), state.language).logo.x2.data
         case "google-logo":

@@ -97,11 +97,12 @@ def program_look_progress(desk: Desk) -> Response:
 def _uploaded(desk: Desk, form: LookForm) -> tuple[LookForm, dict[str, Problem]]:
     """The form with the pictures that came along, kept; or why one of them is not taken."""
     context = server()
-    for slot in get_args(Slot):
+    slots: tuple[Slot, ...] = get_args(Slot)
+    for slot in slots:
         file = request.files.get(f"{slot}_file")
         if file is None or not file.filename:
             continue
-        data = file.stream.read(FILE_BYTES_MAX + 1)
+        data = file.stream.read(FILE_BYTES_MAX[slot] + 1)
         try:
             with transaction(context.engine, desk.program.id) as session:
                 sha256 = add_picture(session, desk.program.id, data, slot, now=context.clock.now(), actor=desk.actor)
@@ -217,7 +218,7 @@ def _form_page(
         glyphs={name: VALUES["glyph"][name] for name in GLYPHS},
         motifs={name: VALUES["motif"][name] for name in MOTIFS},
         looks_max=LOOKS_MAX,
-        file_kilobytes_max=FILE_BYTES_MAX // 1000,
+        file_kilobytes_max=FILE_BYTES_MAX["logo"] // 1000,
     )
 
 

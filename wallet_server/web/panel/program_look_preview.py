@@ -110,7 +110,7 @@ def _google_pictures(program: ProgramDefinition, state: CardState) -> dict[str, 
     strip = strip_art(program, card_strip(program, state))
     return {
         "logo": _address(_press().google_logo(program)),
-        "hero": _address(kept.get(strip.digest, lambda: google_hero_png(strip))),
+        "hero": _address(kept.get(strip.digest, lambda: google_hero_png(strip, _press().photo_of(program, strip)))),
     }
 
 

@@ -161,7 +161,8 @@ def art(slug: str, version: int, name: str) -> Response:  # noqa: ARG001 - see t
         if state is None:  # only what a card of this program can show is drawn
             raise NotFoundError("not_found", "there is no such picture")
         strip = strip_art(program, state)
-        picture = kept.get(strip.digest, lambda: google_hero_png(strip))
+        press = server().press
+        picture = kept.get(strip.digest, lambda: google_hero_png(strip, press.photo_of(program, strip)))
     response = Response(picture, content_type="image/png")
     response.headers["Cache-Control"] = f"public, max-age={ART_SECONDS}"
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
