@@ -35,6 +35,7 @@ BATCH_MEMBERS: Final = 500
 NAME_CHARACTERS_MAX: Final = 120
 MESSAGE_CHARACTERS_MAX: Final = 200
 """A lock screen shows about so much of a change message."""
+ENDS_WITHIN: Final = timedelta(days=366)
 EMOJI_JOINER: Final = "\N{ZERO WIDTH JOINER}"
 """Not printable by itself, but what makes one picture of several."""
 FAILED_ROWS_MAX: Final = 1_000
@@ -54,15 +55,18 @@ def create(
     name: str,
     segment_id: UUID,
     message: Mapping[str, str],
+    ends_at: datetime | None = None,
     actor: str,
     now: datetime,
 ) -> Campaign:
     """Make a campaign that waits to be launched; ``message`` is plain text by language.
 
     The text is needed in the program's default language, which members of other languages get where theirs is
-    missing. Raises ``DomainError(validation)`` with ``field``, and ``NotFoundError(unknown_segment)``.
+    missing. Cards say it until ``ends_at``; without that until there is other news.
+    Raises ``DomainError(validation)`` with ``field``, and ``NotFoundError(unknown_segment)``.
     """
     name, texts = _checked_name(name), _checked_message(program, message)
+    _check_end(ends_at, now)
     segment = find_segment(session, program, segment_id=segment_id)
     campaign = Campaign(
         id=new_id(),
@@ -71,6 +75,7 @@ def create(
         segment_id=segment.id,
         condition=dict(segment.condition),
         message=texts,
+        ends_at=ends_at,
         created_at=now,
         created_by=actor[:200],
     )
@@ -88,6 +93,7 @@ def revise(
     name: str,
     segment_id: UUID,
     message: Mapping[str, str],
+    ends_at: datetime | None = None,
     actor: str,
     now: datetime,
 ) -> Campaign:
@@ -97,8 +103,9 @@ def revise(
     """
     campaign = _locked_draft(session, program, campaign_id)
     name, texts = _checked_name(name), _checked_message(program, message)
+    _check_end(ends_at, now)
     segment = find_segment(session, program, segment_id=segment_id)
-    campaign.name, campaign.message = name, texts
+    campaign.name, campaign.message, campaign.ends_at = name, texts, ends_at
     campaign.segment_id, campaign.condition = segment.id, dict(segment.condition)
     session.add(campaign)
     session.flush()
@@ -139,6 +146,12 @@ def _checked_name(name: str) -> str:
     return name
 
 
+def _check_end(ends_at: datetime | None, now: datetime) -> None:
+    if ends_at is not None and not now < ends_at <= now + ENDS_WITHIN:
+        detail = f"ends_at is a moment in the next {ENDS_WITHIN.days} days"
+        raise DomainError("validation", detail, field="ends_at")
+
+
 def _checked_message(program: ProgramDefinition, message: Mapping[str, str]) -> dict[str, str]:
     texts = {language: " ".join(text.split()) for language, text in message.items() if text.strip()}
     for language, text in texts.items():
@@ -161,10 +174,13 @@ def launch(session: Session, program: ProgramDefinition, campaign_id: UUID, *, n
     """Freeze the audience and have the batches sent; the number of members in the audience.
 
     The segment's condition is taken as it is now, and kept. Of two launches of one campaign, one is refused.
-    Raises ``NotFoundError(unknown_campaign)``, ``DomainError(campaign_launched, 409)`` and
-    ``DomainError(empty_audience, 409)``, the last two having changed nothing.
+    Raises ``NotFoundError(unknown_campaign)``, ``DomainError(campaign_launched, 409)``,
+    ``DomainError(campaign_over, 409)`` where its end has passed, and ``DomainError(empty_audience, 409)``, having
+    changed nothing.
     """
     campaign = _locked_draft(session, program, campaign_id)
+    if campaign.ends_at is not None and campaign.ends_at <= now:
+        raise DomainError("campaign_over", "the campaign's end has passed; give it a later one", status=409)
     segment = find_segment(session, program, segment_id=campaign.segment_id)
     audience, batches = _freeze_audience(session, program, campaign, segment, now)
     if audience == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import UUID, uuid4
 
@@ -20,6 +20,7 @@ from wallet_server.campaigns.services import BATCH_DUE, create, launch, send_bat
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
 from wallet_server.issuance.models import IssuedPass
+from wallet_server.notifications.models import Notification
 from wallet_server.outbox.models import OutboxRow
 from wallet_server.segments.condition import Condition
 from wallet_server.segments.services import delete_segment, save_segment
@@ -151,6 +152,9 @@ def test_a_campaign_is_made_once_however_often_the_form_is_sent(
         ({"message-mk": "x" * 201}, "Македонски: write a message of at most 200 characters."),
         ({"message-ru": "x" * 2500}, "Русский: write a message of at most 200 characters."),
         ({"message-en": "bell \x07"}, "English: write a message of at most 200 characters."),
+        ({"last_day": "soon"}, "The last day is today or a day of the next year."),
+        ({"last_day": "9999-12-31"}, "The last day is today or a day of the next year."),
+        ({"last_day": "2026-11-22"}, "The last day is today or a day of the next year."),
     ],
 )
 def test_a_bad_campaign_comes_back_filled(
@@ -234,7 +238,8 @@ def test_the_progress_comes_by_itself_until_everybody_is_decided(
     text = words(fragment)
     for part in (
         "Sent 100 %", "Waiting 0", "Message put on the card 3", "taken by Apple or Google 0",
-        "Not shown: did not agree to messages 1", "Not shown: have the card on no phone 2",
+        "Not shown 3", "On the card 3 3 0 the phone says it 3 0",
+        "Not shown: did not agree to messages 1 1 0", "Not shown: have the card on no phone 2 0 0",
     ):  # fmt: skip
         assert part in text
     assert 'hx-trigger="every 3s"' in fragment.get_data(as_text=True)  # phones are still fetching
@@ -246,6 +251,63 @@ def test_the_progress_comes_by_itself_until_everybody_is_decided(
     fragment = manager.get(page, headers=HTMX)
     assert "fetched by the phone 3" in words(fragment)
     assert "hx-trigger" not in fragment.get_data(as_text=True)
+
+
+def test_the_page_says_what_was_put_off_or_said_in_silence_and_why_by_wallet(
+    manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock, draft: UUID, people: list[UUID]
+) -> None:
+    start(server, cast, draft, clock)
+    send(server, cast, draft, clock)
+    later = clock.now() + timedelta(hours=9)
+    with transaction(server.engine, ALL_PROGRAMS) as session:
+        night, silent = (
+            session.exec(select(Notification).where(Notification.member_id == member)).one() for member in people[:2]
+        )
+        night.state, night.reason, night.shown_at, night.speaks = "deferred", "quiet_hours", None, False
+        night.deferred_until = later
+        silent.speaks, silent.reason = False, "apple_limit"
+        waiting = session.exec(select(CampaignRecipient).where(CampaignRecipient.member_id == people[0])).one()
+        waiting.state = "waiting"
+        card = session.exec(select(IssuedPass).where(IssuedPass.member_id == people[0])).one()
+        session.add(IssuedPass(**(card.model_dump(exclude={"id"}) | {"wallet": "google", "serial": "g"})))
+    page = f"{CAMPAIGNS}/{draft}"
+    fragment = manager.get(page, headers=HTMX)
+    assert "Put off: it was night for the member, until 11/24/26, 1:30 AM 1 1 1" in words(fragment)
+    assert 'hx-trigger="every 30s"' in fragment.get_data(as_text=True), "nothing happens before the morning"
+    assert "On the card 2" not in words(fragment), "while it is being sent only those who wait are looked at"
+    with transaction(server.engine, ALL_PROGRAMS) as session:
+        session.exec(select(CampaignRecipient).where(CampaignRecipient.member_id == people[0])).one().state = "shown"
+    text = words(manager.get(page, headers=HTMX))
+    assert "On the card 2 2 0 the phone says it 1 0 in silence: the day's messages were used up 1 0" in text
+    assert " 1 1 1 Not shown" in text, "the member who was put off has both wallets"
+
+
+def test_an_offer_has_a_last_day_that_is_said_and_kept(
+    manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock, segment: UUID, people: list[UUID]
+) -> None:
+    submit(manager, f"{CAMPAIGNS}/new", filled(segment, last_day="2026-11-30"))
+    [campaign] = stored(server)
+    assert campaign.ends_at == datetime(2026, 11, 30, 23, tzinfo=UTC), "midnight in Skopje"
+    page = f"{CAMPAIGNS}/{campaign.id}"
+    assert "On the cards until Nov 30, 2026" in words(manager.get(page))
+    assert 'value="2026-11-30"' in manager.get(f"{page}/edit").get_data(as_text=True)
+    like = manager.get(f"{CAMPAIGNS}/new", query_string={"like": campaign.id})
+    assert 'value="2026-11-30"' not in like.get_data(as_text=True)
+    submit(manager, f"{page}/edit", filled(segment, last_day=""))
+    assert stored(server)[0].ends_at is None
+    assert "until there is other news" in words(manager.get(page))
+    submit(manager, f"{page}/edit", filled(segment, last_day="2026-11-23"))
+    clock.advance(timedelta(hours=8))  # past midnight in Skopje
+    refused = submit(manager, f"{page}/launch", LAUNCH, page=page)
+    assert refused.status_code == 409
+    assert "The last day of this campaign has passed. Nothing was sent" in words(refused)
+    submit(manager, f"{page}/edit", filled(segment, last_day="2026-11-24"))
+    start(server, cast, campaign.id, clock)
+    send(server, cast, campaign.id, clock)
+    assert "on the cards until Nov 24, 2026" in words(manager.get(page))
+    with reading(server.engine, ALL_PROGRAMS) as session:
+        ends = {row.ends_at for row in session.exec(select(Notification)) if row.state == "shown"}
+    assert ends == {datetime(2026, 11, 24, 23, tzinfo=UTC)}
 
 
 def test_a_page_that_waits_for_phones_gives_up_after_a_while(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from flask import Response, flash, request, url_for
 from sqlmodel import Session
 
+from wallet_server.campaigns.decision_queries import decisions, put_off
 from wallet_server.campaigns.delivery_queries import delivery
 from wallet_server.campaigns.models import Campaign
 from wallet_server.campaigns.queries import (
@@ -30,12 +31,21 @@ from wallet_server.errors import DomainError
 from wallet_server.i18n import LANGUAGES, Translator, gettext_noop
 from wallet_server.idempotency.services import answer_once, request_hash
 from wallet_server.issuance.delivery import PassState
+from wallet_server.ledger.expiry import local_day
 from wallet_server.segments.condition import Condition
 from wallet_server.segments.queries import condition_of, find_segment, list_segments
 from wallet_server.segments.sentences import sentence
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
-from wallet_server.web.panel.campaign_form import CHARACTERS_MAX, CampaignForm, form_of, read_form
+from wallet_server.web.panel.campaign_form import (
+    CHARACTERS_MAX,
+    CampaignForm,
+    form_like,
+    form_of,
+    last_day_before,
+    read_form,
+)
+from wallet_server.web.panel.campaign_words import decision_rows
 from wallet_server.web.panel.delivery_words import duration
 from wallet_server.web.panel.desk import Desk, allowed, form_key
 from wallet_server.web.panel.rendering import panel_page
@@ -46,6 +56,7 @@ from wallet_server.web.wording import refusal_of_code
 CAMPAIGNS_SHOWN: Final = 50
 WATCHED: Final = timedelta(minutes=10)
 """So long after the launch the page goes on asking how many phones have fetched their message."""
+SELDOM_S: Final = 30
 BAR_UNITS: Final = 1_000
 DELIVERED_STATES: Final = {
     PassState.CURRENT: gettext_noop("The card has it"),
@@ -55,17 +66,6 @@ DELIVERED_STATES: Final = {
     PassState.FAILED: gettext_noop("Refused"),
     PassState.REMOVED: gettext_noop("Removed since"),
 }
-REASONS: Final = {
-    "no_consent": gettext_noop("did not agree to messages"),
-    "no_pass": gettext_noop("have the card on no phone"),
-    "expired": gettext_noop("had to wait for too long"),
-    "quiet_hours": gettext_noop("quiet hours to the end of the campaign"),
-    "day_limit": gettext_noop("had enough promotions for a day"),
-    "week_limit": gettext_noop("had enough promotions for a week"),
-    "just_told": gettext_noop("were told something else"),
-    "left": gettext_noop("Left the program"),
-}
-"""Why a member was not shown a message, after “12 members …”."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def campaign_new(desk: Desk) -> Response:
     like = request.args.get("like", type=UUID)
     if like is not None:
         with reading(server().engine, desk.program.id) as session:
-            form = form_of(find_campaign(session, desk.program, like), key=key, name="")
+            form = form_like(find_campaign(session, desk.program, like), key=key)
     return _form_page(desk, None, form)
 
 
@@ -134,6 +134,7 @@ def campaign_create(desk: Desk) -> Response:
             name=form.name,
             segment_id=form.segment_id(),
             message=form.message,
+            ends_at=form.ends_at(desk.program.time_zone),
             actor=desk.actor,
             now=now,
         )
@@ -166,6 +167,7 @@ def _campaign_page(desk: Desk, campaign_id: UUID, *, error: str = "", http_statu
         found = find_campaign(session, desk.program, campaign_id)
         segment = find_segment(session, desk.program, segment_id=found.segment_id)
         done = progress(session, campaign_id)
+        decided = decisions(session, desk.program.id, campaign_id, waiting_only=not done.finished)
         delivered = delivery(session, desk.program.id, campaign_id, now) if done.finished else None
         # A launched campaign keeps the condition of its launch; a draft takes the segment's of today.
         condition = Condition.model_validate(found.condition) if found.launched_at else condition_of(segment)
@@ -185,8 +187,11 @@ def _campaign_page(desk: Desk, campaign_id: UUID, *, error: str = "", http_statu
         delivered_states=DELIVERED_STATES,
         duration=lambda time: duration(time, reader()),
         parts=bar_parts(done),
-        reasons=REASONS,
-        seconds_to_next=_seconds_to_next(done, is_recent=launched_at is not None and now - launched_at < WATCHED),
+        decisions=decision_rows(decided, reader(), desk.program.time_zone),
+        last_day=_last_day(desk, found),
+        seconds_to_next=_seconds_to_next(
+            done, put_off(decided), is_recent=launched_at is not None and now - launched_at < WATCHED
+        ),
         reach=reach,
         error=error,
         lock_time=_lock_time(now, desk.program.time_zone),
@@ -200,7 +205,7 @@ def campaign_edit(desk: Desk, campaign_id: UUID) -> Response:
         found = find_campaign(session, desk.program, campaign_id)
     if found.launched_at is not None:
         return see_other(url_for("panel.campaign", slug=desk.program.slug, campaign_id=campaign_id))
-    return _form_page(desk, found, form_of(found, key=""))
+    return _form_page(desk, found, form_of(found, desk.program.time_zone, key=""))
 
 
 @blueprint.post("/programs/<slug>/campaigns/<uuid:campaign_id>/edit")
@@ -221,6 +226,7 @@ def campaign_revise(desk: Desk, campaign_id: UUID) -> Response:
                 name=form.name,
                 segment_id=form.segment_id(),
                 message=form.message,
+                ends_at=form.ends_at(desk.program.time_zone),
                 actor=desk.actor,
                 now=context.clock.now(),
             )
@@ -252,6 +258,9 @@ def campaign_launch(desk: Desk, campaign_id: UUID) -> Response:
     except DomainError as error:
         if error.code == "empty_audience":
             message = t.gettext("Nobody is in this segment now. Nothing was sent.")
+            return _campaign_page(desk, campaign_id, error=message, http_status=error.status)
+        if error.code == "campaign_over":
+            message = t.gettext("The last day of this campaign has passed. Nothing was sent: change the day.")
             return _campaign_page(desk, campaign_id, error=message, http_status=error.status)
         if error.code != "campaign_launched":
             raise
@@ -297,10 +306,17 @@ def bar_parts(done: CampaignProgress) -> tuple[BarPart, ...]:
     return tuple(parts)
 
 
-def _seconds_to_next(done: CampaignProgress, *, is_recent: bool) -> int | None:
-    """When to look again; ``None`` when nothing more is to be expected soon."""
+def _last_day(desk: Desk, campaign: Campaign) -> date | None:
+    return None if campaign.ends_at is None else last_day_before(campaign.ends_at, desk.program.time_zone)
+
+
+def _seconds_to_next(done: CampaignProgress, waits: int, *, is_recent: bool) -> int | None:
+    """When to look again; ``None`` when nothing more is to be expected soon.
+
+    Seldom where all who wait, ``waits`` of them, were put off: until the morning, say.
+    """
     if not done.finished:
-        return 1
+        return SELDOM_S if waits and waits == done.waiting else 1
     return 3 if is_recent and done.fetched < done.shown else None
 
 
@@ -343,6 +359,7 @@ def _form_page(
         sender=desk.program.file.look.organization or desk.program.name(language()),
         characters_max=CHARACTERS_MAX,
         lock_time=_lock_time(now, desk.program.time_zone),
+        today=local_day(now, desk.program.time_zone),
         error=_sentence_of(refused, reader()) if refused else "",
         error_field=_field_of(refused) if refused else "",
     )
@@ -361,6 +378,8 @@ def _sentence_of(error: DomainError, t: Translator) -> str:
     field = _field_of(error)
     if field == "name":
         return t.gettext("Give the campaign a name of at most %(most)s characters.", most=t.number(NAME_CHARACTERS_MAX))
+    if field == "ends_at":
+        return t.gettext("The last day is today or a day of the next year.")
     if field == "segment":
         return t.gettext("Choose the segment.")
     if field.startswith("message."):
