@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -29,18 +30,25 @@ class RefusalFile:
     """
 
     def __init__(self, imported: Path, *, keep_up_to_row: int) -> None:
-        """Continue the list of an interrupted run, whose refusals up to a row of the file are kept."""
+        """Continue the list of an interrupted run, whose refusals up to a row of the file are kept.
+
+        Raises ``DomainError(import_file)`` for a list that cannot be read or written: without it nobody would hear
+        again of what was refused before.
+        """
         self.path = imported.with_name(f"{imported.name}.errors.csv")
         kept = _kept(self.path, keep_up_to_row) if keep_up_to_row else []
         self._file: IO[str] | None = None
         self._committed = 0
+        if kept:
+            final, self.path = self.path, self.path.with_name(f"{self.path.name}.new")
+            self._write(kept)
+            self._to_place(final)
+            self.commit()
+            return
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
-        if kept:
-            self._write(kept)
-            self.commit()
 
     def __enter__(self) -> RefusalFile:
         return self
@@ -82,15 +90,28 @@ class RefusalFile:
         except OSError as error:
             raise self._unwritable(error) from error
 
+    def _to_place(self, final: Path) -> None:
+        # At once and whole: a run that is stopped right here has lost nothing.
+        try:
+            self.path = self.path.replace(final)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
     def _unwritable(self, error: OSError) -> DomainError:
         return DomainError("import_file", f"{self.path} cannot be written: {error.strerror}")
 
 
 def _kept(path: Path, up_to_row: int) -> list[list[str]]:
+    """The rows of a list up to a row of the imported file; what a crash has torn at its end is behind them."""
+    rows: list[list[str]] = []
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.reader(file) if len(row) == len(HEADER) and row[0].isdecimal()]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
+        with path.open(encoding="utf-8", errors="replace", newline="") as file, contextlib.suppress(csv.Error):
+            for row in csv.reader(file):
+                if len(row) == len(HEADER) and row[0].isdecimal():
+                    rows.append(row)  # noqa: PERF401 - those before a torn one are kept
+    except FileNotFoundError:
+        return []  # nothing was refused
+    except OSError as error:
+        raise DomainError("import_file", f"{path} cannot be read: {error.strerror}") from error
     # What harmless() put in front stays as it is: a quote is never a formula.
     return [row for row in rows if int(row[0]) <= up_to_row]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from flask import Blueprint, Flask, Response
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -30,9 +31,11 @@ def alive() -> Response:
 def ready() -> Response:
     try:
         migrations.require_head(server().engine)
-    except (migrations.UnusableDatabaseError, SQLAlchemyError):
+    except (migrations.UnusableDatabaseError, SQLAlchemyError) as error:
+        structlog.get_logger().warning("not ready: the database", error=str(error))
         return _answer("database", 503)
-    except ConfigurationError:
+    except ConfigurationError as error:
+        structlog.get_logger().warning("not ready: migrations", error=str(error))
         return _answer("migrations", 503)
     return _answer("ok", 200)
 

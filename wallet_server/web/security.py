@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
+import structlog
 from flask import Blueprint, Flask, Request, Response, current_app, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFError, CSRFProtect
@@ -57,6 +58,7 @@ PERMISSIONS: Final = frozenset(
 """Who may call a view: anybody; who knows its secret address; a till; a phone; staff of a role or more."""
 WINDOWS_KNOWN_MAX: Final = 10_000
 """Windows of rates whose end one process remembers."""
+SHARED_PAUSE_SECONDS: Final = 5
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -236,6 +238,7 @@ class RateLimits:
     def __init__(self, redis_url: str) -> None:
         self._memory: Storage = MemoryStorage()
         self._shared: Storage | None = None
+        self._shared_from = 0.0
         self._resets: dict[str, float] = {}
         if redis_url:
             url = redis_url.replace("unix://", "redis+unix://", 1) if redis_url.startswith("unix://") else redis_url
@@ -244,11 +247,17 @@ class RateLimits:
 
     def hit(self, limit: RateLimitItem, *keys: str) -> Rate:
         """Count one attempt."""
-        if self._shared is not None:
+        if self._shared is not None and time.monotonic() >= self._shared_from:
             try:
                 return self._count(self._shared, limit, keys)
-            except StorageError:
-                pass
+            except StorageError as error:
+                # Not asked for a while: a Valkey that says nothing takes a second of each request.
+                self._shared_from = time.monotonic() + SHARED_PAUSE_SECONDS
+                structlog.get_logger().warning(
+                    "attempts are counted by each process alone: Valkey does not answer",
+                    error=str(error.storage_error),
+                    pause_seconds=SHARED_PAUSE_SECONDS,
+                )
         return self._count(self._memory, limit, keys)
 
     def _count(self, storage: Storage, limit: RateLimitItem, keys: tuple[str, ...]) -> Rate:

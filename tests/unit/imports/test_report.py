@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from wallet_server.errors import DomainError
 from wallet_server.imports.report import HEADER, RefusalFile, harmless
 from wallet_server.imports.rows import Refusal
 
@@ -65,3 +66,40 @@ def test_without_refusals_there_is_no_list_and_an_old_one_goes(imported: Path):
 def test_a_formula_is_disarmed(text: str):
     assert harmless(text) == f"'{text}"
     assert harmless(f"a{text}") == f"a{text}"
+
+
+def test_a_list_that_a_crash_has_torn_keeps_what_was_before(imported: Path):
+    with RefusalFile(imported, keep_up_to_row=0) as file:
+        file.add([refusal(2, "Ана"), refusal(3)])
+        file.commit()
+    torn = file.path.read_bytes() + '4,"Ан'.encode()[:-1] + b"\0" * 300_000
+    file.path.write_bytes(torn)
+    with RefusalFile(imported, keep_up_to_row=3) as file:
+        assert listed(file.path) == ["2", "3"]
+        file.add([refusal(4)])
+        file.commit()
+    assert listed(file.path) == ["2", "3", "4"]
+    assert [path.name for path in imported.parent.iterdir()] == [file.path.name]
+    assert file.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_list_that_cannot_be_read_is_not_begun_anew(imported: Path):
+    path = imported.with_name("receipts.csv.errors.csv")
+    path.mkdir()
+    with pytest.raises(DomainError, match="cannot be read") as refused:
+        RefusalFile(imported, keep_up_to_row=5)
+    assert refused.value.code == "import_file"
+
+
+def test_a_list_that_cannot_be_put_in_its_place_leaves_the_old_one(imported: Path, monkeypatch: pytest.MonkeyPatch):
+    with RefusalFile(imported, keep_up_to_row=0) as file:
+        file.add([refusal(2), refusal(9)])
+        file.commit()
+
+    def full(_self: Path, _target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(DomainError, match="cannot be written"):
+        RefusalFile(imported, keep_up_to_row=5)
+    assert listed(file.path) == ["2", "9"]

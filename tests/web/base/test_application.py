@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from tests.web.conftest import Cast
 from tests.web.helpers import submit, text_of
@@ -74,8 +75,10 @@ def test_health_and_readiness(client: FlaskClient) -> None:
 def test_not_ready_when_the_database_is_of_another_version(client: FlaskClient, server: ServerContext) -> None:
     with server.engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = 'other'"))
-    answer = client.get("/readyz")
+    with capture_logs() as logs:
+        answer = client.get("/readyz")
     assert (answer.status_code, answer.json) == (503, {"status": "migrations"})
+    assert [line["error"] for line in logs if line["event"] == "not ready: migrations"]
     assert client.get("/healthz").status_code == 200
 
 
