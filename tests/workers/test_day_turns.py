@@ -12,7 +12,7 @@ from tests.people import publish
 from tests.workers.conftest import StoppedClock, Workshop
 from wallet_server.challenges.models import ChallengeProgress
 from wallet_server.db import ALL_PROGRAMS, transaction
-from wallet_server.issuance import services
+from wallet_server.issuance import services, turns
 from wallet_server.issuance.content import look_of_card
 from wallet_server.issuance.queries import card_states
 from wallet_server.issuance.turns import DAY_TURNED
