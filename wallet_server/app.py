@@ -32,8 +32,7 @@ from wallet_server.web import (
 )
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-BODY_BYTES_MAX: Final = 1_000_000
-FORM_PARTS_MAX: Final = 1_500
+FORM_PARTS_MAX: Final = 1_700
 """The designer sends a program's forty looks, each with some thirty fields, as one form."""
 
 DOORS: Final = (public, member, panel, wallet_api, pos_api, sandbox)
@@ -56,7 +55,7 @@ def create_app(settings: Settings, context: ServerContext | None = None) -> Flas
     context = context or server_context.make_context(settings)
     app = Application("wallet_server", template_folder=str(ROOT / "templates"), static_folder=None)
     web_context.init_app(app, context)
-    app.config.update(MAX_CONTENT_LENGTH=BODY_BYTES_MAX, MAX_FORM_MEMORY_SIZE=BODY_BYTES_MAX)
+    app.config.update(MAX_CONTENT_LENGTH=security.BODY_BYTES_MAX, MAX_FORM_MEMORY_SIZE=security.BODY_BYTES_MAX)
     app.config.update(MAX_FORM_PARTS=FORM_PARTS_MAX, PROPAGATE_EXCEPTIONS=False)
     Htmx(app)  # replaces app.request_class: no other extension may do so
     metrics.init_app(app)

@@ -37,6 +37,7 @@ PHOTO_PIXELS_MIN: Final = (750, 288)
 PHOTO_PIXELS_KEPT: Final = (1_200, 460)
 """A kept photo is as small as it can be while it still covers this: a strip on the largest screen, and Google's."""
 PHOTO_SIDE_KEPT_MAX: Final = 2_400
+PHOTO_THUMBNAIL_PIXELS: Final = (560, 360)
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
 _PHOTO_QUALITY: Final = 90
 _LARGEST: Final = 3
@@ -83,8 +84,19 @@ def _photo_master(image: Image.Image) -> bytes:
     image = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
     if image.getchannel("A").getextrema() != (255, 255):
         return png(image)
+    return _jpeg(image.convert("RGB"))
+
+
+def photo_thumbnail(master: bytes) -> bytes:
+    """Return a kept photo as a small JPEG, on white where it is transparent."""
+    image = _on(_kept(master), "#ffffff")
+    image.thumbnail(PHOTO_THUMBNAIL_PIXELS, Image.Resampling.LANCZOS)
+    return _jpeg(image)
+
+
+def _jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=_PHOTO_QUALITY, optimize=True)
+    image.save(buffer, "JPEG", quality=_PHOTO_QUALITY, optimize=True)
     return buffer.getvalue()
 
 
@@ -157,7 +169,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 
 
 def _kept(master: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(master), formats=("PNG",)).convert("RGBA")
+    return Image.open(io.BytesIO(master), formats=("PNG", "JPEG")).convert("RGBA")
 
 
 def _on(image: Image.Image, background: str) -> Image.Image:

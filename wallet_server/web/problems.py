@@ -97,6 +97,7 @@ def refusal(code: str, detail: str, status: int, **extra: Any) -> Response:
         title=TITLES[kind],
         explanation=EXPLANATIONS[kind],
         incident=extra.get("incident"),
+        bytes_max=extra.get("bytes_max"),
     )
     _set_retry_after(response, extra)
     return response

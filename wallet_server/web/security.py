@@ -51,6 +51,8 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 STRICT_TRANSPORT_SECURITY: Final = "max-age=31536000"
+BODY_BYTES_MAX: Final = 1_000_000
+"""Of a request, where a view does not say that it :func:`takes` more."""
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PERMISSIONS: Final = frozenset(
     {"public", "address", "till key", "pass token", "sandbox", "staff", "cashier", "manager", "owner"}
@@ -69,6 +71,16 @@ def permission(name: str) -> Callable[[View], View]:
 
     def declare(view: View) -> View:
         cast(Any, view).permission = name
+        return view
+
+    return declare
+
+
+def takes(bytes_max: Callable[[], int]) -> Callable[[View], View]:
+    """Declare how large a body a view takes: asked before anything of it is read."""
+
+    def declare(view: View) -> View:
+        cast(Any, view).bytes_max = bytes_max
         return view
 
     return declare
@@ -112,6 +124,7 @@ def init_app(app: Flask) -> None:
     app.extensions["csrf"] = CSRFProtect()
     app.before_request(_check_permission)
     app.before_request(_check_origin)
+    app.before_request(_limit_body)  # before the proof, for which the form is read
     app.extensions["csrf"].init_app(app)
     app.before_request(_check_characters)
     app.after_request(_add_headers)
@@ -158,6 +171,12 @@ def delete_cookie(response: Response, name: str) -> None:
     settings = server().settings
     secure = settings.public_url.startswith("https://")
     response.delete_cookie(cookie_name(settings, name), path="/", secure=secure, httponly=True, samesite="Lax")
+
+
+def _limit_body() -> None:
+    bytes_max = getattr(current_app.view_functions.get(request.endpoint or ""), "bytes_max", None)
+    if bytes_max is not None:
+        request.max_content_length = bytes_max()
 
 
 def _check_permission() -> None:

@@ -30,6 +30,9 @@ HEADINGS: Final = {
     "reordered": gettext_noop("Another order: %(what)s"),
 }
 MOMENTS: Final = frozenset({"starts_at", "ends_at", "redeem_until"})
+PICTURES: Final = frozenset({"logo", "icon", "picture"})
+PICTURE_NAME_LENGTH: Final = 6
+"""Of a hash: enough to tell two pictures from one another."""
 NUMBERS: Final = frozenset({"percent", "max_percent", "multiply", "fixed_points", "latitude", "longitude"})
 
 
@@ -111,6 +114,8 @@ class ChangeReader:
         t = self.t
         if value is None or value in ([], {}):
             return t.gettext("none")
+        if key in PICTURES:
+            return t.gettext("picture %(name)s", name=value[:PICTURE_NAME_LENGTH])
         if isinstance(value, bool):
             return t.gettext("yes") if value else t.gettext("no")
         if isinstance(value, int):
@@ -133,6 +138,8 @@ class ChangeReader:
             return ", ".join(effects_of(Earn.model_validate(value), None, "customer", self.t))
         if key == "redeem":
             return ", ".join(effects_of(None, Redeem.model_validate(value), "customer", self.t))
+        if key == "photo":
+            return f"{self._words(value['picture'], 'picture')} ({value['x']} %, {value['y']} %)"
         return self._pairs(value, ", ")
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, get_args
+from typing import Final
 
 from flask import Response, flash, request, url_for
 
-from passes.artwork.brought import FILE_BYTES_MAX, Slot
+from passes.artwork.brought import FILE_BYTES_MAX, PHOTO_PIXELS_MIN
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.i18n import Translator
@@ -17,7 +17,6 @@ from wallet_server.issuance.reach import pace_of, progress_of, reach_of, seconds
 from wallet_server.programs import diff
 from wallet_server.programs.editing import with_look
 from wallet_server.programs.look import LOOKS_MAX, PassLook
-from wallet_server.programs.pictures import add_picture
 from wallet_server.programs.queries import load_program
 from wallet_server.programs.services import change_program
 from wallet_server.web.context import server
@@ -36,15 +35,19 @@ from wallet_server.web.panel.program_look_draft import (
     draft_of,
     mended,
 )
-from wallet_server.web.panel.program_look_form import PICTURES, LookForm, form_of, read_form
+from wallet_server.web.panel.program_look_form import LookForm, form_of, read_form
+from wallet_server.web.panel.program_look_pictures import upload_bytes, uploaded
 from wallet_server.web.panel.program_look_preview import preview_of, read_sample, sample_for
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.qr import qr_svg
 from wallet_server.web.rendering import reader, see_other
+from wallet_server.web.security import takes
 
 POLL_SECONDS: Final = 2
 _ROW_ACTION: Final = re.compile(r"(up|down|remove):(\d{1,2})")
-_DROP_ACTION: Final = re.compile(r"drop:(logo|icon)")
+_DROP_ACTION: Final = re.compile(r"drop:(\w{1,20})")
+_PICTURE_PLACE: Final = re.compile(r"pass\.(?:looks\.(\d+)\.)?(?:strip\.(photo)\.picture|(logo|icon))")
+_IN_LOOK: Final = re.compile(r"look_(\d{1,2})_photo")
 _COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}\b")
 
 
@@ -55,6 +58,7 @@ def program_look(desk: Desk) -> Response:
 
 
 @blueprint.post("/programs/<slug>/program/look")
+@takes(upload_bytes)
 @allowed("manager")
 def program_look_save(desk: Desk) -> Response:
     """Preview, review or publish, or change the list of looks, by the button that was pressed."""
@@ -62,11 +66,12 @@ def program_look_save(desk: Desk) -> Response:
     action = request.form.get("action", "preview")
     if action == "preview":
         return _form_page(desk, form, block="preview")
-    form, problems = _uploaded(desk, form)
+    opened = _look_of(action, *(name for name, file in request.files.items() if file.filename))
+    form, problems = uploaded(desk, form)
     if problems:
         return _form_page(desk, form, problems=problems, http_status=422)
-    if drop := _DROP_ACTION.fullmatch(action):
-        return _form_page(desk, form.with_picture(drop[1], ""))
+    if (drop := _DROP_ACTION.fullmatch(action)) and drop[1] in form.uploads:
+        return _form_page(desk, form.with_picture(drop[1], ""), opened=opened)
     if action == "add":
         return _form_page(desk, form.with_another(), is_new=True)
     if row := _ROW_ACTION.fullmatch(action):
@@ -74,7 +79,7 @@ def program_look_save(desk: Desk) -> Response:
         changed = form.without(place) if row[1] == "remove" else form.moved(place, -1 if row[1] == "up" else 1)
         return _form_page(desk, changed)
     if action not in ("review", "publish"):
-        return _form_page(desk, form)
+        return _form_page(desk, form, opened=opened)
     draft = draft_of(form, desk.program)
     if draft.look is None:
         return _form_page(desk, form, refused=True, http_status=422)
@@ -94,24 +99,6 @@ def program_look_progress(desk: Desk) -> Response:
     )
 
 
-def _uploaded(desk: Desk, form: LookForm) -> tuple[LookForm, dict[str, Problem]]:
-    """The form with the pictures that came along, kept; or why one of them is not taken."""
-    context = server()
-    slots: tuple[Slot, ...] = get_args(Slot)
-    for slot in slots:
-        file = request.files.get(f"{slot}_file")
-        if file is None or not file.filename:
-            continue
-        data = file.stream.read(FILE_BYTES_MAX[slot] + 1)
-        try:
-            with transaction(context.engine, desk.program.id) as session:
-                sha256 = add_picture(session, desk.program.id, data, slot, now=context.clock.now(), actor=desk.actor)
-        except DomainError as refused:
-            return form, {slot: Problem("file", detail=refused.detail)}
-        form = form.with_picture(slot, sha256)
-    return form, {}
-
-
 def _publish(desk: Desk, form: LookForm, look: PassLook) -> Response:
     context, t = server(), reader()
     try:
@@ -126,8 +113,7 @@ def _publish(desk: Desk, form: LookForm, look: PassLook) -> Response:
             )
     except DomainError as error:
         if error.code == "unknown_picture":
-            gone = {error.extra["field"].removeprefix("pass."): Problem("picture")}
-            return _form_page(desk, form, problems=gone, http_status=422)
+            return _form_page(desk, form, problems={_field_of(error): Problem("picture")}, http_status=422)
         if error.code != "program_changed":
             raise
         return _overtaken(desk, form)
@@ -147,10 +133,8 @@ def _review(desk: Desk, form: LookForm, draft: Draft) -> Response:
         reach = reach_of(session, program.id)
         pace = pace_of(session, program.id, program.published_at)
     words = change_reader(program.file, draft.file, t)
-    # What was uploaded with this very press is in the form, and not yet in what the browser sent.
-    unsent = {"csrf_token", "action", *PICTURES}
-    kept = [(name, value) for name, value in request.form.items(multi=True) if name not in unsent]
-    kept += [(name, form[name]) for name in PICTURES]
+    # Out of the form: what was uploaded with this very press is not in what the browser sent.
+    sample = [(name, value) for name, value in request.form.items() if name.startswith("sample_")]
     return panel_page(
         desk,
         "panel/program/look_review.html",
@@ -161,7 +145,7 @@ def _review(desk: Desk, form: LookForm, draft: Draft) -> Response:
         duration=duration_words(seconds_to_renew(reach, pace), t),
         hard_to_read=[ground for ground in grounds_of(draft.look, program, t) if ground.fails],
         part_names=PARTS,
-        kept=kept,
+        kept=[*form.fields(), *sample],
     )
 
 
@@ -184,6 +168,7 @@ def _form_page(
     refused: bool = False,
     problems: Mapping[str, Problem] | None = None,
     is_new: bool = False,
+    opened: int | None = None,
     notice: str = "",
     http_status: int = 200,
 ) -> Response:
@@ -211,6 +196,7 @@ def _form_page(
         draft_problems=list(dict.fromkeys(draft_problems.values())),
         refused=refused,
         is_new=is_new,
+        opened=opened,
         notice=notice,
         parts=PARTS,
         verdicts=VERDICTS,
@@ -218,8 +204,21 @@ def _form_page(
         glyphs={name: VALUES["glyph"][name] for name in GLYPHS},
         motifs={name: VALUES["motif"][name] for name in MOTIFS},
         looks_max=LOOKS_MAX,
-        file_kilobytes_max=FILE_BYTES_MAX["logo"] // 1000,
+        file_bytes_max=FILE_BYTES_MAX,
+        photo_pixels_min=PHOTO_PIXELS_MIN,
     )
+
+
+def _look_of(action: str, *files: str) -> int | None:
+    """The look in which a picture was chosen or taken away: it stays open."""
+    found = next((match for name in (action, *files) if (match := _IN_LOOK.search(name))), None)
+    return int(found[1]) if found else None
+
+
+def _field_of(error: DomainError) -> str:
+    """The field whose picture is not there."""
+    look, photo, brand = _PICTURE_PLACE.match(str(error.extra["field"])).groups()  # type: ignore[union-attr]
+    return f"look_{look}_photo" if look else photo or brand
 
 
 def _said(problems: Mapping[str, Problem], t: Translator) -> dict[str, str]:

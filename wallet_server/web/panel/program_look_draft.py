@@ -21,7 +21,9 @@ from wallet_server.programs.rule import DateRange
 from wallet_server.web.forms import parse_decimal, parse_money
 from wallet_server.web.panel.program_look_form import (
     COLORS,
+    MIDDLE,
     NAME_CHARACTERS_MAX,
+    PHOTO,
     PICTURES,
     SECTION_TEXTS,
     STRIP,
@@ -45,6 +47,7 @@ REFUSALS: Final = {
     "stamps": gettext_noop("Choose the stamp card whose stamps are drawn."),
     "motif": gettext_noop("Choose a motif of the season."),
     "amount": gettext_noop("Enter a whole number, zero or more."),
+    "percent": gettext_noop("Enter a whole number from 0 to 100."),
     "bounds": gettext_noop("Say from where, up to where, or both."),
     "order": gettext_noop("The first number is above the second."),
     "day": gettext_noop("Write a day such as 2026-12-24, or 12-24 for each year."),
@@ -114,6 +117,9 @@ class _Reader:
         }
         if kind == "season" and found["motif"] == "hills":
             self.problems[f"{prefix}motif"] = Problem("motif")
+        if texts.get("photo") and kind != "season":
+            at = {axis: self._percent(f"{prefix}photo_{axis}", texts.get(f"photo_{axis}") or MIDDLE) for axis in "xy"}
+            found["photo"] = {"picture": self.picture(f"{prefix}photo", texts["photo"]), **at}
         if kind in ("stamps", "progress"):
             challenge = texts.get("strip_challenge", "")
             if kind == "stamps" and challenge not in {one.code for one in stamp_cards(self.program)}:
@@ -121,6 +127,12 @@ class _Reader:
             if challenge:
                 found["challenge"] = challenge
         return found
+
+    def _percent(self, at: str, text: str) -> int:
+        if not re.fullmatch(r"\d{1,2}|100", text):
+            self.problems[at] = Problem("percent")
+            return int(MIDDLE)
+        return int(text)
 
     def reached(self, prefix: str, row: LookRow) -> dict[str, Any] | None:
         """How far a challenge has to be."""
@@ -204,7 +216,7 @@ def mended(form: LookForm, problems: Mapping[str, Problem], program: ProgramDefi
     # The parts of a picture go together.
     names = [
         *(name for name in SECTION_TEXTS if name in problems),
-        *(STRIP if {"strip", "glyph", "motif"} & fields else ()),
+        *(STRIP if {"strip", "glyph", "motif", *PHOTO} & fields else ()),
     ]
     return replace(
         form,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,12 +20,16 @@ from wallet_server.programs.look import (
 )
 
 COLORS: Final = ("background", "foreground", "label", "accent")
-STRIP: Final = ("strip_kind", "strip_challenge", "glyph", "motif")
+PHOTO: Final = ("photo", "photo_x", "photo_y")
+STRIP: Final = ("strip_kind", "strip_challenge", "glyph", "motif", *PHOTO)
 PICTURES: Final = ("logo", "icon")
 SECTION_TEXTS: Final = (*COLORS, *STRIP, *PICTURES, "organization")
 LOOK_TEXTS: Final = (*COLORS, *STRIP, "name", "reached", "at_least", "at_most")
 NAME_CHARACTERS_MAX: Final = 60
 TEXT_CHARACTERS_MAX: Final = 500
+
+PHOTO_OF_LOOK: Final = re.compile(r"look_(\d{1,2})_photo")
+MIDDLE: Final = "50"
 
 Texts = Mapping[str, str]
 
@@ -55,9 +59,37 @@ class LookForm:
     def __getitem__(self, name: str) -> str:
         return self.texts.get(name, "")
 
-    def with_picture(self, slot: str, sha256: str) -> LookForm:
-        """With an uploaded picture as its logo or icon; without one if it is empty."""
-        return replace(self, texts={**self.texts, slot: sha256})
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Names and values as :func:`read_form` reads them."""
+        yield "version", str(self.version)
+        yield from self.texts.items()
+        yield from ((f"description_{code}", text) for code, text in self.descriptions.items())
+        for place, row in enumerate(self.looks):
+            prefix = f"look_{place}_"
+            yield from ((prefix + name, row[name]) for name in LOOK_TEXTS)
+            yield from ((f"{prefix}caption_{code}", text) for code, text in row.captions.items())
+            yield from ((f"{prefix}tiers", tier) for tier in row.tiers)
+            for number, (first, last) in enumerate(row.days):
+                yield f"{prefix}day_{number}_from", first
+                yield f"{prefix}day_{number}_to", last
+
+    @property
+    def uploads(self) -> tuple[str, ...]:
+        """The fields that take a picture: ``logo``, ``icon``, ``photo``, and ``look_0_photo`` for the first look."""
+        return (*PICTURES, "photo", *(f"look_{place}_photo" for place in range(len(self.looks))))
+
+    def with_picture(self, field: str, sha256: str) -> LookForm:
+        """With an uploaded picture in one of its ``uploads``; without one if it is empty."""
+        in_look = PHOTO_OF_LOOK.fullmatch(field)
+        if in_look is None:
+            texts = self.texts if field in PICTURES else _with_photo(self.texts, sha256)
+            return replace(self, texts={**texts, field: sha256})
+        rows = list(self.looks)
+        row = rows[int(in_look[1])]
+        # What a look draws over its photo is what all cards have, until somebody says otherwise.
+        texts = row.texts if row["strip_kind"] else {**row.texts, **{name: self[name] for name in STRIP}}
+        rows[int(in_look[1])] = replace(row, texts={**_with_photo(texts, sha256), "photo": sha256})
+        return replace(self, looks=tuple(rows))
 
     def with_another(self) -> LookForm:
         """One more look, at the top: the first that holds is shown."""
@@ -129,8 +161,16 @@ def form_of(program: ProgramDefinition) -> LookForm:
 def _strip_texts(strip: Strip | None) -> dict[str, str]:
     if strip is None:
         return {}
-    texts = {"strip_kind": strip.kind, "glyph": strip.glyph or "", "motif": strip.motif}
+    texts: dict[str, str] = {"strip_kind": strip.kind, "glyph": strip.glyph or "", "motif": strip.motif}
+    if strip.photo is not None:
+        texts |= {"photo": strip.photo.picture, "photo_x": str(strip.photo.x), "photo_y": str(strip.photo.y)}
     return {**texts, "strip_challenge": strip.challenge or ""}
+
+
+def _with_photo(texts: Texts, sha256: str) -> Texts:
+    """The picture for another photo, cut around its middle; a season alone gives way to it."""
+    kind = "plain" if sha256 and texts.get("strip_kind") == "season" else texts.get("strip_kind", "")
+    return {**texts, "strip_kind": kind, "photo_x": MIDDLE, "photo_y": MIDDLE}
 
 
 def _row(look: Look, program: ProgramDefinition) -> LookRow:
