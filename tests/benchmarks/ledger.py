@@ -2,8 +2,9 @@
 
 On PostgreSQL, set up as it comes (each commit reaches the disk), the share is of ``pgbench -N``; on SQLite of a bare
 transaction that writes the same rows with the sqlite3 module. Rounds take turns, so that a machine that is busy is
-busy for both; each figure is the median of its rounds. *Service* is a counter in one process with a thread for each
-till, *http* the tills' API of a whole running group. The program has 20 rules, tiers and challenges.
+busy for both; each figure is the median of its rounds. *Service* are counters with a thread for each till, *http* the
+tills' API of a whole running group: two processes on PostgreSQL, one on SQLite, which has one writer at a time. The
+program has 20 rules, tiers and challenges.
 """
 
 from __future__ import annotations
@@ -18,30 +19,23 @@ import sqlite3
 import statistics
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.market import Market, new_postgres, open_market, receipts, till_keys
+from tests.benchmarks.market import Market, new_postgres, open_market, ready, till_keys
 from tests.benchmarks.storms import storms
 from tests.group import READY, environment, free_port
 from tests.postgres import PGBENCH, postgres_server
 from wallet_server.db import create_engine
-from wallet_server.idempotency.services import Call, refusal_document
 from wallet_server.purchases.commands import RecordPurchase
-from wallet_server.purchases.counter import Counter, Turn
-from wallet_server.purchases.services import Recorded
-from wallet_server.web.pos_api.writing import purchase_body
 
 ROUNDS = 3
 SECONDS = 4.0
 TILLS = (1, 8, 16)
-PER_SECOND_MAX = 4_000
-"""Receipts that a round has ready for all tills together."""
+PROCESSES = 2
+"""Web processes on PostgreSQL: as many as this machine has cores."""
 KEYS = 96
 """A key may call 6,000 times a minute: the tills of the benchmark change theirs."""
 STORM_ROUNDS = 1_000
@@ -74,7 +68,7 @@ def _postgresql(data: Path, folder: str, rounds: int, seconds: float) -> dict[st
             for tills in TILLS:
                 bare = _pgbench_tps(folder, tills, seconds)
                 figures.add(f"pgbench per second, {tills} tills", bare)
-                taken = _service(market, f"s{number}-{tills}", tills, seconds)
+                taken = _service(market, f"s{number}-{tills}", tills, seconds, processes=PROCESSES)
                 figures.add(f"service share, {tills} tills", len(taken) / seconds / bare)
                 figures.latencies(f"service, {tills} tills", taken)
                 taken = _http(market, secrets, port, f"h{number}-{tills}", tills, seconds)
@@ -118,51 +112,51 @@ def _pgbench_tps(folder: str, clients: int, seconds: float) -> float:
     return float(found[1])
 
 
-def _ready(market: Market, name: str, tills: int, seconds: float) -> list[list[RecordPurchase]]:
-    """Each till's receipts, made before the clock runs."""
-    count = int(PER_SECOND_MAX * seconds / tills) + 100
-    return [list(islice(receipts(market.cards, f"{name}-{till}", till), count)) for till in range(tills)]
-
-
-def _service(market: Market, name: str, tills: int, seconds: float) -> list[float]:
-    """Seconds of each purchase that threads of this process brought to one counter."""
-    counter = Counter(market.engine, refusal=refusal_document)
-    taken: list[list[float]] = [[] for _till in range(tills)]
-    ready = _ready(market, name, tills, seconds)
-    errors: list[Exception] = []
-
-    def body(done: Recorded) -> tuple[int, Mapping[str, Any]]:
-        return 201, purchase_body(done, market.program)
-
-    def run(till: int) -> None:
-        try:
-            for command in ready[till]:
-                begun = time.perf_counter()
-                if begun >= ends_at:
-                    return
-                call = Call(market.program.id, "bench", command.receipt_id, "hash", datetime.now(UTC))
-                answer = counter.record(Turn(market.program, call, command, "key:bench", body))
-                assert answer.status == 201, answer
-                taken[till].append(time.perf_counter() - begun)
-        except Exception as error:  # noqa: BLE001 - told below
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(till,)) for till in range(tills)]
-    ends_at = time.perf_counter() + seconds
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return [one for till in taken for one in till]
+def _service(market: Market, name: str, tills: int, seconds: float, *, processes: int = 1) -> list[float]:
+    """Seconds of each purchase that threads of so many processes brought, each process to a counter of its own."""
+    with contextlib.ExitStack() as stack:
+        counters = []
+        for first in range(min(processes, tills)):
+            counter = subprocess.Popen(
+                [sys.executable, "-m", "tests.benchmarks.counters"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=Path(__file__).parents[2],
+            )
+            stack.callback(counter.kill)
+            assert counter.stdin is not None, "it was asked for"
+            asked = {
+                "database": market.engine.url.render_as_string(hide_password=False),
+                "program": str(market.program.id),
+                "cards": market.cards,
+                "name": name,
+                "tills": list(range(first, tills, processes)),
+                "seconds": seconds,
+            }
+            counter.stdin.write(json.dumps(asked) + "\n")
+            counter.stdin.flush()
+            counters.append(counter)
+        for counter in counters:
+            assert counter.stdout is not None, "it was asked for"
+            assert counter.stdout.readline() == "ready\n", "a counter did not open"
+        for counter in counters:
+            assert counter.stdin is not None, "it was asked for"
+            counter.stdin.write("begin\n")
+            counter.stdin.flush()
+        taken: list[float] = []
+        for counter in counters:
+            printed, _nothing = counter.communicate(timeout=seconds + 120)
+            assert counter.returncode == 0, "a counter has failed"
+            taken += json.loads(printed)
+        return taken
 
 
 def _http(market: Market, secrets: list[str], port: int, name: str, tills: int, seconds: float) -> list[float]:
     """Seconds of each purchase that tills posted to the running group."""
     requests = [
         [_request(command, secrets[(till + tills * number) % len(secrets)]) for number, command in enumerate(commands)]
-        for till, commands in enumerate(_ready(market, name, tills, seconds))
+        for till, commands in ready(market.cards, name, range(tills), seconds).items()
     ]
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.tills"],
@@ -212,7 +206,7 @@ def _running_group(data: Path, url: str) -> Iterator[int]:
     log = data / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "wallet_server", "up", "--port", str(port)],
+            [sys.executable, "-m", "wallet_server", "up", "--port", str(port), "--web-processes", str(PROCESSES)],
             env=environment(data, DATABASE_URL=url, WALLET_SECRET_KEY=os.urandom(32).hex()),
             stdout=output,
             stderr=output,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -26,6 +26,7 @@ from wallet_server.purchases.services import record_purchases
 MEMBERS = 1_000
 OPENING_RECEIPTS = 1_000
 """What the shop has sold before the benchmark begins."""
+PER_SECOND_MAX = 4_000
 SKUS = ("cappuccino", "burger", "dinner", "espresso", "cake", "salad", "wine", "water")
 CATEGORIES = ("coffee", "food", "food", "coffee", "food", "food", "drinks", "drinks")
 CATALOG = {
@@ -134,6 +135,12 @@ def receipts(cards: tuple[str, ...], name: str, seed: int) -> Iterator[RecordPur
             payment_type=dice.choice(("card", "cash")),
             redeem_points="max" if number % 10 == 0 else 0,
         )
+
+
+def ready(cards: tuple[str, ...], name: str, tills: Sequence[int], seconds: float) -> dict[int, list[RecordPurchase]]:
+    """Each till's receipts, made before the clock runs: more than all of them together can bring in this time."""
+    count = int(PER_SECOND_MAX * seconds / len(tills)) + 100
+    return {till: list(islice(receipts(cards, f"{name}-{till}", till), count)) for till in tills}
 
 
 def new_postgres(folder: str, name: str) -> str:

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -38,8 +39,11 @@ READY_TEXT = "ready for work"
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data folder (WALLET_DATA_DIR).")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(2, 64), help="Worker processes.")
+@click.option("--web-processes", default=1, show_default=True, type=click.IntRange(1, 64), help="Web processes.")
 @click.option("--demo", is_flag=True, help="A sandbox with a demo program, simulated phones and logins.")
-def up(host: str, port: int, data: Path | None, workers: int, demo: bool) -> None:
+def up(  # noqa: PLR0917 - the options of a command
+    host: str, port: int, data: Path | None, workers: int, web_processes: int, demo: bool
+) -> None:
     """Run everything: database, Valkey, web, workers, dispatcher, tick.
 
     Prints the addresses when ready. Ctrl-C or SIGTERM stops all of it.
@@ -55,9 +59,8 @@ def up(host: str, port: int, data: Path | None, workers: int, demo: bool) -> Non
         signal.signal(number, supervisor.request_stop)
     with _only_one(settings.WALLET_DATA_DIR), tempfile.TemporaryDirectory(prefix="wallet-") as runtime_folder:
         try:
-            logins = _start(
-                supervisor, settings, Path(runtime_folder), host=host, port=port, workers=workers, demo=demo
-            )
+            web = _Web(host, port, web_processes)
+            logins = _start(supervisor, settings, Path(runtime_folder), web=web, workers=workers, demo=demo)
             if not supervisor.stopping:
                 _welcome(settings, logins, time.monotonic() - started)
                 supervisor.watch()
@@ -68,8 +71,29 @@ def up(host: str, port: int, data: Path | None, workers: int, demo: bool) -> Non
     click.echo("stopped")
 
 
+@dataclass(frozen=True, slots=True)
+class _Web:
+    """Where the web listens, and with how many processes."""
+
+    host: str
+    port: int
+    processes: int
+
+    @property
+    def command(self) -> list[str]:
+        return ["web", "--host", self.host, "--port", str(self.port), "--processes", str(self.processes)]
+
+    def is_ready(self) -> bool:
+        address = f"http://{_reachable(self.host)}:{self.port}/readyz"
+        try:
+            with urllib.request.urlopen(address, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
 def _start(
-    supervisor: Supervisor, settings: Settings, runtime: Path, *, host: str, port: int, workers: int, demo: bool
+    supervisor: Supervisor, settings: Settings, runtime: Path, *, web: _Web, workers: int, demo: bool
 ) -> demo_program.Logins | None:
     """Start the parts in order; each is ready before the next begins."""
     if settings.WALLET_SANDBOX:
@@ -98,15 +122,13 @@ def _start(
         supervisor.start(Part("sandbox", sandbox, environment, is_ready=lambda: sandbox_setup.is_ready(settings)))
     _step("web server, workers, dispatcher, tick")
     this = [sys.executable, "-m", "wallet_server"]
-    address = f"http://{_reachable(host)}:{port}"
-    web = [*this, "web", "--host", host, "--port", str(port)]
     background = [Part("dispatcher", [*this, "dispatcher"], environment, ready_text=READY_TEXT)]
     background.append(Part("tick", [*this, "tick"], environment, ready_text=READY_TEXT))
     for index in range(workers):
         queue = QUEUES[index % len(QUEUES)]
         name = f"{queue}-{index // len(QUEUES) + 1}"
         background.append(Part(name, [*this, "worker", queue], environment, ready_text=READY_TEXT))
-    supervisor.start(Part("web", web, environment, is_ready=lambda: _is_ready(address)), *background)
+    supervisor.start(Part("web", [*this, *web.command], environment, is_ready=web.is_ready), *background)
     return logins
 
 
@@ -127,14 +149,6 @@ def _only_one(data: Path) -> Iterator[None]:
 
 def _reachable(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
-
-
-def _is_ready(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=2) as answer:  # noqa: S310 - our own address
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def _welcome(settings: Settings, logins: demo_program.Logins | None, seconds: float) -> None:
