@@ -61,8 +61,8 @@ def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
     wanted = [(row, [UUID(item) for item in row.payload["pass_ids"]]) for row in rows]
     changes = [change for row in rows if (change := Change.of(row.program_id, row.payload))]
     with transaction(runtime.context.engine, ALL_PROGRAMS) as session:
-        settle(session, changes, runtime.context.clock.now())
         pass_ids = sorted({pass_id for _, ids in wanted for pass_id in ids})
+        settle(session, changes, runtime.context.clock.now(), pushed=pass_ids)
         ringing = prepare(session, pass_ids, runtime.program_pushers.keys())
     outcomes = _ring(runtime, ringing)
     at_google = google.put_cards(runtime, ringing.google, GOOGLE_DEADLINE)

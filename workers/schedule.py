@@ -16,6 +16,7 @@ from wallet_server.db import ALL_PROGRAMS, refresh_planner_statistics, transacti
 from wallet_server.idempotency.services import prune as prune_idempotency_keys
 from wallet_server.issuance.google_events import prune_callbacks
 from wallet_server.issuance.lapses import lapse_vouchers
+from wallet_server.issuance.pushes import lock_passes
 from wallet_server.issuance.turns import turn_programs
 from wallet_server.issuance.voiding import untie_phones
 from wallet_server.issuance.watch import KEEP_HOURS, prune_hours
@@ -70,6 +71,7 @@ def review_tiers(context: ServerContext) -> None:
         with transaction(context.engine, ALL_PROGRAMS) as session:
             now = context.clock.now()
             reviewed = review_due(session, now)
+            lock_passes(session, (), of_members=reviewed.changed)
             for program_id, member_ids in reviewed.changed.items():
                 tell_tiers(session, load_program(session, program_id=program_id), member_ids, now)
         if not reviewed.looked_at:

@@ -89,10 +89,20 @@ def push_targets(session: Session, pass_ids: Collection[UUID]) -> list[PushTarge
     return ask(session, Asked(_TARGETS, {"ids": list(pass_ids)}, _as_targets))
 
 
-def lock_passes(session: Session, pass_ids: Iterable[UUID]) -> None:
-    """Lock passes in the order of their ids, as everybody does who changes several: they wait instead of dying."""
+def lock_passes(
+    session: Session, pass_ids: Iterable[UUID], *, of_members: Mapping[UUID, Iterable[UUID]] | None = None
+) -> None:
+    """Lock passes in the order of their ids, as everybody does who changes several: they wait instead of dying.
+
+    Beside those with these ids all of some members, who are named by program: whoever changes passes of several
+    programs one after the other would lock them in another order.
+    """
     wanted = list(set(pass_ids))
-    if wanted:
+    members = {program_id: set(mine) for program_id, mine in (of_members or {}).items()}
+    if any(members.values()):
+        theirs = {"programs": list(members), "members": list(set().union(*members.values()))}
+        ask(session, Asked(_LOCK_OF_MEMBERS, {"ids": wanted, **theirs}, len))
+    elif wanted:
         ask(session, Asked(_LOCK, {"ids": wanted}, len))
 
 
@@ -110,8 +120,12 @@ def _select_changed(one_of: OneOf) -> sa.Select[Any]:
     )
 
 
-def _select_lock(one_of: OneOf) -> sa.Select[Any]:
-    locked = sa.select(PASS.c.id).where(one_of(PASS.c.id, "ids")).order_by(PASS.c.id).with_for_update().cte("locked")
+def _select_lock(one_of: OneOf, *, of_members: bool = False) -> sa.Select[Any]:
+    which = one_of(PASS.c.id, "ids")
+    if of_members:
+        # With the program, which the index of members begins with.
+        which = sa.or_(which, sa.and_(one_of(PASS.c.program_id, "programs"), one_of(PASS.c.member_id, "members")))
+    locked = sa.select(PASS.c.id).where(which).order_by(PASS.c.id).with_for_update().cte("locked")
     return sa.select(sa.func.count()).select_from(locked)
 
 
@@ -141,6 +155,7 @@ def _select_targets(one_of: OneOf) -> sa.Select[Any]:
 
 _CHANGED: Final = Read(_select_changed)
 _LOCK: Final = Read(_select_lock)
+_LOCK_OF_MEMBERS: Final = Read(lambda one_of: _select_lock(one_of, of_members=True))
 _NEXT_TAG: Final = Read(_raise_tag)
 _TAGGED: Final = Read(_write_tag)
 _TARGETS: Final = Read(_select_targets)

@@ -52,9 +52,10 @@ def leave(session: Session, program: ProgramDefinition, member_id: UUID, *, acto
     member = session.exec(locked.with_for_update(key_share=True).execution_options(populate_existing=True)).one()
     present(member)
     vouchers = _end_vouchers(session, member_id, now)
+    # Messages before passes, as where messages are decided.
+    _forget_messages(session, member_id)
     card_ids = session.exec(select(Card.id).where(Card.member_id == member_id)).all()
     passes = void_passes(session, program, card_ids, now)
-    _forget_messages(session, member_id)
     mail.forget_member(session, program.id, member_id)
     recovery.forget_member(session, program.id, member_id)
     card_numbers = erasure.forget(session, member, now)

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from wallet_server.db import new_id, scoped
+from wallet_server.issuance.pushes import lock_passes
 from wallet_server.issuance.services import passes_changed, passes_say_more
 from wallet_server.ledger.expiry import current_balances
 from wallet_server.ledger.postings import Balance
@@ -77,42 +78,50 @@ class _Message:
     id: UUID = field(default_factory=new_id)
 
 
-def settle(session: Session, changes: Sequence[Change], now: datetime) -> None:
-    """Decide about changes whose passes are about to be pushed by the caller; a second time nothing is decided."""
+def settle(session: Session, changes: Sequence[Change], now: datetime, *, pushed: Collection[UUID] = ()) -> None:
+    """Decide about changes whose passes are about to be pushed by the caller; a second time nothing is decided.
+
+    The caller goes on to lock the passes ``pushed``. Where some of them, or others, say more than before, all are
+    locked here at once in the order of their ids: program by program would be another order than everybody's.
+    """
+    say_more: dict[UUID, list[UUID]] = {}
     by_program: defaultdict[UUID, list[Change]] = defaultdict(list)
     for change in changes:
         by_program[change.program_id].append(change)
     for program_id, mine in sorted(by_program.items()):
         program = load_program(session, program_id=program_id)
         with scoped(session, program_id):
-            shown = _decide_all(session, program, _fresh(session, mine), now)
-            if shown:
-                passes_say_more(session, program_id, shown, now)
+            if shown := _decide_all(session, program, _fresh(session, mine), now):
+                say_more[program_id] = shown
+    if say_more:
+        lock_passes(session, pushed, of_members=say_more)
+    for program_id, member_ids in say_more.items():
+        passes_say_more(session, program_id, member_ids, now)
 
 
 def wake(session: Session, now: datetime) -> int:
     """Decide anew about what was put off until now, and have it shown; how many messages were looked at.
 
-    Runs in the scope of all programs, in portions: the caller repeats it until it returns 0. Promotions are left
-    to those who asked for them.
+    Runs in the scope of all programs, in portions of one program each: the caller repeats it until it returns 0.
+    Promotions are left to those who asked for them.
     """
-    due: defaultdict[UUID, set[UUID]] = defaultdict(set)
     rows = session.execute(
         sa.select(col(Notification.program_id), col(Notification.member_id))
         .where(col(Notification.state) == "deferred", col(Notification.deferred_until) <= now)
         .where(col(Notification.kind).not_in(sorted(BIDDEN)))
         .order_by(col(Notification.deferred_until), col(Notification.id))
         .limit(WOKEN_AT_ONCE)
-    )
-    for program_id, member_id in rows:
-        due[program_id].add(member_id)
-    for program_id, member_ids in sorted(due.items()):
-        program = load_program(session, program_id=program_id)
-        with scoped(session, program_id):
-            shown = _decide_all(session, program, {member_id: [] for member_id in member_ids}, now)
-            if shown:
-                passes_changed(session, program, shown, now, priority=MESSAGE_PRIORITY)
-    return sum(map(len, due.values()))
+    ).all()
+    if not rows:
+        return 0
+    # One program at a time: its passes are then locked in the order of their ids, as everybody does.
+    program = load_program(session, program_id=rows[0].program_id)
+    due = {row.member_id for row in rows if row.program_id == program.id}
+    with scoped(session, program.id):
+        shown = _decide_all(session, program, {member_id: [] for member_id in due}, now)
+        if shown:
+            passes_changed(session, program, shown, now, priority=MESSAGE_PRIORITY)
+    return len(due)
 
 
 def _fresh(session: Session, changes: Sequence[Change]) -> dict[UUID, list[_Item]]:

@@ -14,6 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session
 
+from wallet_server.issuance.pushes import lock_passes
 from wallet_server.ledger.expiry import expire_due
 from wallet_server.ledger.holds import expire_holds
 from wallet_server.ledger.zeroing import run_due
@@ -52,6 +53,8 @@ def _tier_holders(program_id: UUID, tiers: Sequence[str]) -> sa.Select[Any]:
 
 
 def _show(session: Session, changed: Mapping[UUID, Sequence[UUID]], now: datetime, said: Noticed) -> int:
+    if len(changed) > 1:
+        lock_passes(session, (), of_members=changed)
     for program_id, member_ids in changed.items():
         tell(session, load_program(session, program_id=program_id), dict.fromkeys(member_ids, said), now)
     return sum(len(member_ids) for member_ids in changed.values())
