@@ -102,7 +102,7 @@ def latest(pass_type: str, serial: str) -> Response:
     context = server()
     header = _authenticated(pass_type, serial)
     if request.method == "HEAD":
-        return pass_answer(b"", header.last_modified)
+        return pass_answer(None, header.last_modified)
     with reading(context.engine, ALL_PROGRAMS) as session:
         card = read_card(context, session, header)
     answer = pass_answer(print_card(context, card), card.state.last_modified)

@@ -68,9 +68,10 @@ def note_fetch(context: ServerContext, state: CardState) -> None:
             record_fetch(session, state.pass_id, state.version, context.clock.now())
 
 
-def pass_answer(body: bytes, last_modified: datetime) -> Response:
-    """200 with the pass, or with its headers only."""
-    response = Response(body, content_type=MIME_TYPE)
+def pass_answer(body: bytes | None, last_modified: datetime) -> Response:
+    """200 with the pass, or (None) with its headers only, for HEAD."""
+    # The length of a body in parts is told by nobody. That of an empty one would be: 0, as if the pass were empty.
+    response = Response(iter(()) if body is None else body, content_type=MIME_TYPE)
     response.headers["Last-Modified"] = http_date(last_modified)
     response.headers.update(PASS_HEADERS)
     return response

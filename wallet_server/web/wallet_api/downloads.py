@@ -26,7 +26,7 @@ def apple_pass(token: str) -> Response:
     with reading(context.engine, ALL_PROGRAMS) as session:
         issued = pass_of(session, token, "apple")
         if request.method == "HEAD":
-            return _attached(pass_answer(b"", issued.last_modified), "card")
+            return _attached(pass_answer(None, issued.last_modified), "card")
         card = read_card(context, session, issued)
     answer = _attached(pass_answer(print_card(context, card), card.state.last_modified), card.program.slug)
     note_fetch(context, card.state)
