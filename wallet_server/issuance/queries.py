@@ -20,7 +20,7 @@ from wallet_server.db import UTCDateTime, among
 from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher, Said, voided_state
 from wallet_server.issuance.credentials import OfType
 from wallet_server.issuance.looks import BAR_STEPS, asks_way
-from wallet_server.issuance.models import Device, IssuedPass, Registration
+from wallet_server.issuance.models import Device, IssuedPass, Registration, UpdateTag
 from wallet_server.issuance.places import OutletVisits, outlet_map
 from wallet_server.ledger.expiry import current_balances
 from wallet_server.ledger.postings import Balance
@@ -90,7 +90,9 @@ def changed_serials(
         .limit(SERIALS_MAX + 1)
     )
     if since is not None:
-        statement = statement.where(col(IssuedPass.update_tag) > since)
+        # A tag that was never given out is of a time before a backup was put back: that phone hears of all.
+        given = sa.select(sa.func.max(col(UpdateTag.last))).scalar_subquery()
+        statement = statement.where(sa.or_(col(IssuedPass.update_tag) > since, sa.func.coalesce(given, 0) < since))
     if of_type is not None and (of_type.program_ids or not of_type.all_but):
         named = col(IssuedPass.program_id).in_(of_type.program_ids)
         statement = statement.where(~named if of_type.all_but else named)

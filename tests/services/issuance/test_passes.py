@@ -195,6 +195,15 @@ def test_tags_become_visible_in_order_whatever_the_commits_do(shop):
     assert max(tags.values()) == 40
 
 
+def test_a_phone_with_a_tag_of_before_a_backup_was_put_back_hears_of_all(shop):
+    register(shop, shop.join())
+    with transaction(shop.engine, ALL_PROGRAMS) as session:
+        tag = assign_tags(session, list(session.exec(select(IssuedPass.id).where(col(IssuedPass.live)))))
+    assert changed(shop, since=tag) is None
+    found = changed(shop, since=tag + 100)
+    assert (len(found.serials), found.tag) == (1, tag)
+
+
 def test_gone_phones_are_forgotten_unless_they_came_back_since(shop):
     gone, back = shop.join(), shop.join()
     register(shop, gone, "gone", "aa", now=NOW)
