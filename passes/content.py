@@ -220,6 +220,9 @@ class Scaled:
     x2: Picture
     x3: Picture
 
+    def __hash__(self) -> int:
+        return self.x1.crc32
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalImages:

@@ -37,10 +37,10 @@ _DOS_TIME, _DOS_DATE = 0, (0 << 9) | (1 << 5) | 1  # 1980-01-01, the zip format'
 # What every member's headers start with: version, no flags, stored, the time.
 _LOCAL_START = struct.pack("<4sHHHHH", b"PK\x03\x04", 10, 0, 0, _DOS_TIME, _DOS_DATE)
 _CENTRAL_START = struct.pack("<4sHHHHHH", b"PK\x01\x02", 20, 10, 0, 0, _DOS_TIME, _DOS_DATE)
-_LOCAL_BYTES: Final = struct.calcsize("<14sLLLHH")
-_local = struct.Struct("<14sLLLHH").pack
-_central = struct.Struct("<16sLLLHHHHHLL").pack
-_END = struct.Struct("<4sHHHHLLH")
+_LOCAL = struct.Struct("<14sLLLH2x")  # sum, size and size again, length of the name; nothing extra
+_CENTRAL = struct.Struct("<16sLLLH12xL")  # the same; nothing extra, no comment, no attributes; the place
+_END = struct.Struct("<4s4xHHLL2x")
+_local, _central = _LOCAL.pack, _CENTRAL.pack
 
 
 def signed_pass(
@@ -151,7 +151,7 @@ def _zip(front: tuple[LaidOut, ...], members: list[_Member]) -> bytes:
         offset += len(part.entries)
     offset = _lay_out(members, offset, pieces, directory)
     rows = b"".join(directory)
-    pieces += (rows, _END.pack(b"PK\x05\x06", 0, 0, count, count, len(rows), offset, 0))
+    pieces += (rows, _END.pack(b"PK\x05\x06", count, count, len(rows), offset))
     return b"".join(pieces)
 
 
@@ -159,9 +159,9 @@ def _lay_out(members: list[_Member], offset: int, entries: list[bytes], director
     """Add the members with their headers, and their rows of the directory; return where they end."""
     for name, data, crc in members:
         size, length = len(data), len(name)
-        entries += (_local(_LOCAL_START, crc, size, size, length, 0), name, data)
-        directory += (_central(_CENTRAL_START, crc, size, size, length, 0, 0, 0, 0, 0, offset), name)
-        offset += _LOCAL_BYTES + length + size
+        entries += (_local(_LOCAL_START, crc, size, size, length), name, data)
+        directory += (_central(_CENTRAL_START, crc, size, size, length, offset), name)
+        offset += _LOCAL.size + length + size
     return offset
 
 

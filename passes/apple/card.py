@@ -7,24 +7,30 @@ are secondary, progress is auxiliary as far as the front has room and goes to th
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
+from passes.apple.envelope import Code
 from passes.apple.model import Barcode, Pass, PassFields, PassStyle
-from passes.content import PassContent, PassField
+from passes.content import FieldValue, PassContent, PassField
 
 FRONT_FIELDS_MAX: Final = 4  # secondary + auxiliary share one row when the code is square
 CARD_KEY: Final = "card_number"
+LABELS_KEPT: Final = 256
 
 _FIELD_PLACE = re.compile(r"fields\.(\w+)\[(\d+)\](.*)")
 _CODE_PLACE = re.compile(r"barcodes\[(\d+)\](.*)")
 
 
 _Fields = tuple[PassField, ...]
+_Groups = tuple[_Fields, _Fields, _Fields, _Fields, _Fields, _Fields, _Fields]
+"""The fields in the order of the groups in `PassFields`."""
 
 
 def pass_of(content: PassContent) -> Pass:
     """Lay a loyalty card out. What Apple forbids is found when the pass is written."""
-    header, primary, secondary, auxiliary, back, footer, additional_info = groups_of(content)
+    number = PassField(key=CARD_KEY, label=content.card.label, value=content.card.number)
+    header, primary, secondary, auxiliary, back, footer, additional_info = _groups(content, number)
     return Pass(
         serial_number=content.serial_number,
         organization_name=content.organization_name,
@@ -40,7 +46,7 @@ def pass_of(content: PassContent) -> Pass:
             additional_info=additional_info,
         ),
         colors=content.colors,
-        barcodes=codes_of(content),
+        barcodes=tuple([Barcode(format=f, message=m, caption=c) for f, m, _encoding, c in codes_of(content)]),
         images=content.images,
         localized_images=content.localized_images,
         translations=content.translations,
@@ -61,26 +67,40 @@ def pass_of(content: PassContent) -> Pass:
     )
 
 
-def groups_of(content: PassContent) -> tuple[_Fields, _Fields, _Fields, _Fields, _Fields, _Fields, _Fields]:
-    """Return the fields in the order of the groups in `PassFields`."""
+def shown_by(content: PassContent) -> tuple[_Groups, list[FieldValue]]:
+    """Return the groups of fields, and the values that they show.
+
+    The field of the card's number has none of its own: it is one for all cards with this label.
+    """
+    groups = _groups(content, _number_field(content.card.label))
+    values = [item.value for group in groups for item in group]
+    values[-1 - len(content.back)] = content.card.number
+    return groups, values
+
+
+@lru_cache(maxsize=LABELS_KEPT)
+def _number_field(label: str) -> PassField:
+    return PassField(key=CARD_KEY, label=label, value="")
+
+
+def _groups(content: PassContent, number: PassField) -> _Groups:
     front: _Fields = ()
     if content.tier is not None:
         front = (content.tier,)
     if content.member is not None:
         front = (*front, content.member)
     room = FRONT_FIELDS_MAX - len(front)
-    number = PassField(key=CARD_KEY, label=content.card.label, value=content.card.number)
     news = () if content.news is None else (content.news,)
     back = (*news, *content.progress[room:], number, *content.back)
     return (content.points,), (), front, content.progress[:room], back, (), ()
 
 
-def codes_of(content: PassContent) -> tuple[Barcode, ...]:
+def codes_of(content: PassContent) -> list[Code]:
     """Return the codes; a voided card has none: a till must not be able to scan a card that is over."""
     if content.voided:
-        return ()
+        return []
     card = content.card
-    return tuple([Barcode(message=card.scanned, format=name, caption=card.caption) for name in card.formats])
+    return [(name, card.scanned, None, card.caption) for name in card.formats]
 
 
 def logo_text(content: PassContent) -> str | None:

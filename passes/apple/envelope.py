@@ -10,7 +10,8 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ BEACONS_MAX: Final = 10
 ACTIONS_MAX: Final = 2
 CODES_MAX: Final = 8
 CODE_BYTES_MAX: Final = 512
+LATIN: Final = "iso-8859-1"
+"""What every scanner reads; UTF-8 only when the text leaves no choice."""
 NFC_BYTES_MAX: Final = 64
 TOKEN_CHARACTERS_MIN: Final = 16
 
@@ -130,42 +133,55 @@ def token_text(update_url: str | None, token: str | None) -> str:
     return f'"authenticationToken":{quoted(token)}'
 
 
-def barcodes_text(codes: tuple[Barcode, ...]) -> str:
+Code = tuple[str, str, str | None, str]
+"""Format, message, encoding and caption of a `Barcode`."""
+code_of: Final[Callable[[Barcode], Code]] = attrgetter("format", "message", "encoding", "caption")
+
+
+def barcodes_text(codes: Sequence[Code]) -> str:
     """Return the list of codes as JSON. Raises `PassContentError`."""
     if len(codes) > CODES_MAX:
         raise PassContentError("barcodes", f"a pass has at most {CODES_MAX} codes")
-    if codes[-1].format not in KNOWN_BEFORE_IOS_27 and codes[-1].format in FORMATS:
+    last_format = codes[-1][0]
+    if last_format not in KNOWN_BEFORE_IOS_27 and last_format in FORMATS:
         raise PassContentError(
             "barcodes", "phones before iOS 27 need one of qr, pdf417, aztec and code128 as the last resort"
         )
-    return f"[{','.join([_barcode_text(index, code) for index, code in enumerate(codes)])}]"
+    made: list[str] = []
+    try:
+        for code in codes:
+            made.append(_barcode_text(*code))  # noqa: PERF401 - its length tells which one failed
+    except PassContentError as error:
+        raise PassContentError(f"barcodes[{len(made)}].{error.where}", error.rule) from error
+    return f"[{','.join(made)}]"
 
 
-def _barcode_text(index: int, code: Barcode) -> str:
-    name, message, encoding = code.format, code.message, code.encoding
+def _barcode_text(name: str, message: str, encoding: str | None, caption: str) -> str:
     if name not in FORMATS:
-        raise PassContentError(f"barcodes[{index}].format", f"one of {', '.join(FORMATS)}, not {name!r}")
-    if not message or message.isspace() or len(message) > CODE_BYTES_MAX or not message.isascii():
-        required_text(f"barcodes[{index}].message", message)
+        raise PassContentError("format", f"one of {', '.join(FORMATS)}, not {name!r}")
+    required_text("message", message)
     if name in _ALPHABETS:
         alphabet, rule = _ALPHABETS[name]
         if not alphabet.fullmatch(message) or (name == "ean13" and not _ean13(message)):
-            raise PassContentError(f"barcodes[{index}].message", rule)
-    if encoding is None:
-        # ISO 8859-1 is what every scanner reads; UTF-8 only when the text leaves no choice.
-        encoding = "iso-8859-1" if message.isascii() or max(message) <= "\xff" else "utf-8"
-    try:
-        size = len(message.encode(encoding))
-    except (LookupError, UnicodeError, ValueError) as error:
-        raise PassContentError(
-            f"barcodes[{index}].encoding", f"the message cannot be written in {encoding!r}"
-        ) from error
+            raise PassContentError("message", rule)
+    if encoding is None and message.isascii():
+        size, encoding = len(message), LATIN
+    else:
+        size, encoding = _encoded(message, encoding)
     if size > CODE_BYTES_MAX:
-        raise PassContentError(
-            f"barcodes[{index}].message", f"a code of more than {CODE_BYTES_MAX} bytes is too dense to scan"
-        )
-    caption = f',"altText":{quoted(text(f"barcodes[{index}].caption", code.caption))}' if code.caption else ""
-    return f'{{"format":"{FORMATS[name]}","message":{quoted(message)},"messageEncoding":{quoted(encoding)}{caption}}}'
+        raise PassContentError("message", f"a code of more than {CODE_BYTES_MAX} bytes is too dense to scan")
+    below = f',"altText":{quoted(text("caption", caption))}' if caption else ""
+    return f'{{"format":"{FORMATS[name]}","message":{quoted(message)},"messageEncoding":{quoted(encoding)}{below}}}'
+
+
+def _encoded(message: str, encoding: str | None) -> tuple[int, str]:
+    """Return the size in bytes, and the encoding, chosen if it is None."""
+    if encoding is None:
+        encoding = LATIN if max(message) <= "\xff" else "utf-8"
+    try:
+        return len(message.encode(encoding)), encoding
+    except (LookupError, UnicodeError, ValueError) as error:
+        raise PassContentError("encoding", f"the message cannot be written in {encoding!r}") from error
 
 
 def _ean13(digits: str) -> bool:

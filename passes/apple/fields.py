@@ -286,6 +286,6 @@ def text(where: str, value: str) -> str:
     """Check the length of a text, and that it can be written as UTF-8. Raises `PassContentError`."""
     if len(value) > TEXT_CHARACTERS_MAX:
         raise PassContentError(where, f"a text has at most {TEXT_CHARACTERS_MAX} characters")
-    if not is_writable(value):
+    if not (value.isascii() or is_writable(value)):
         raise PassContentError(where, "the text holds half a character (a lone surrogate)")
     return value

@@ -12,11 +12,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from passes.apple.fields import SHAPE, Shape, Writer, around_value, more_of, shape_of
 from passes.apple.model import PassStyle
-from passes.content import PassContentError, PassField
+from passes.content import FieldValue, PassContentError, PassField
 
 FIELDS_MAX: Final = 60
 LAYOUTS_KEPT: Final = 512
@@ -47,30 +47,36 @@ Groups = tuple[tuple[PassField, ...], ...]
 """The groups of fields in the order of `GROUPS`."""
 
 
-def style_text(groups: Groups, transit_type: str | None, where: str, style: str, *, square: bool) -> str:
-    """Return the member `style` of `pass.json`. `square` says whether the code that phones show is.
+def style_text(groups: Groups, values: Sequence[FieldValue], frame: Frame) -> str:
+    """Return the member `frame.style` of `pass.json` with `values` in the fields of all groups, in this order.
 
     Raises `PassContentError` naming the field as ``<where>.back[2].value``.
     """
     items = tuple(chain.from_iterable(groups))
-    layout = _layout(
-        tuple(map(len, groups)),
-        tuple(map(shape_of, items)),
-        tuple([type(item.value) for item in items]),
-        (transit_type, where, style, square),
-    )
-    values: list[str] = []
+    layout = _layout(tuple(map(len, groups)), tuple(map(shape_of, items)), tuple(map(type, values)), frame)
+    written: list[str] = []
     try:
-        for item, write in zip(items, layout.writers, strict=True):
-            value = write(item.value)
+        for item, value, write in zip(items, values, layout.writers, strict=True):
+            text = write(value)
             if item.link is not None or item.semantics is not None:
-                value += more_of(item, layout.groups[len(values)], style)
-            values.append(value)
+                text += more_of(item, layout.groups[len(written)], frame.style)
+            written.append(text)
     except PassContentError as error:
-        raise PassContentError(f"{layout.places[len(values)]}.{error.where}", error.rule) from error
+        raise PassContentError(f"{layout.places[len(written)]}.{error.where}", error.rule) from error
     texts = layout.texts.copy()
-    texts[1::2] = values
+    texts[1::2] = written
     return "".join(texts)
+
+
+class Frame(NamedTuple):
+    """What a style's dictionary is beside its fields."""
+
+    style: str
+    where: str = "fields"
+    """Our name of it, for errors."""
+    transit_type: str | None = None
+    has_square_code: bool = False
+    """Whether the code that phones show is square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +97,10 @@ def _layout(
     counts: tuple[int, ...],
     shapes: tuple[Shape, ...],
     types: tuple[Hashable, ...],
-    frame: tuple[str | None, str, str, bool],
+    frame: Frame,
 ) -> _Layout:
     """Check and write what is around the values. Every argument is hashable, and equal ones are the same text."""
-    transit_type, where, style, square = frame
+    style, where = frame.style, frame.where
     fields = [dict(zip(SHAPE, shape, strict=True)) for shape in shapes]
     groups = [group for group, count in zip(GROUPS.values(), counts, strict=True) for _ in range(count)]
     places = [f"{where}.{name}[{n}]" for name, count in zip(GROUPS, counts, strict=True) for n in range(count)]
@@ -109,9 +115,9 @@ def _layout(
         writers.append(write)
     _check_keys([field["key"] for field in fields], where, places)
     has_rows = any(field["row"] == 1 for field in fields)  # fields of another kind of pass have none
-    _check_room(dict(zip(GROUPS, counts, strict=True)), where, style, square=square, has_rows=has_rows)
+    _check_room(dict(zip(GROUPS, counts, strict=True)), frame, has_rows=has_rows)
     members = [f'"{group}":[{",".join(items)}]' for group, items in written.items()]
-    members += _transit(transit_type, where, style)
+    members += _transit(frame)
     texts = f'"{style}":{{{",".join(members)}}}'.split(_HOLE)
     return _Layout([text for pair in texts for text in (pair, "")][:-1], tuple(writers), tuple(groups), tuple(places))
 
@@ -126,7 +132,8 @@ def _check_keys(keys: Sequence[str], where: str, places: Sequence[str]) -> None:
         seen.add(key)
 
 
-def _check_room(count: Mapping[str, int], where: str, style: str, *, square: bool, has_rows: bool) -> None:
+def _check_room(count: Mapping[str, int], frame: Frame, *, has_rows: bool) -> None:
+    style, where = frame.style, frame.where
     is_boarding = style == PassStyle.BOARDING_PASS
     room = {
         "header": 3,
@@ -140,17 +147,18 @@ def _check_room(count: Mapping[str, int], where: str, style: str, *, square: boo
         if count[name] > limit:
             raise PassContentError(f"{where}.{name}", f"{style} has room for {limit} such fields, not {count[name]}")
     shared = count["secondary"] + count["auxiliary"]
-    if square and style in _ROW_IS_SHARED and shared > 4:
+    if frame.has_square_code and style in _ROW_IS_SHARED and shared > 4:
         raise PassContentError(
             f"{where}.auxiliary", f"beside a square code secondary and auxiliary fields share 4 places, not {shared}"
         )
 
 
-def _transit(transit_type: str | None, where: str, style: str) -> list[str]:
-    if (transit_type is not None) != (style == PassStyle.BOARDING_PASS):
-        raise PassContentError(f"{where}.transit_type", "a boarding pass has a transit type, other passes have none")
+def _transit(frame: Frame) -> list[str]:
+    where, transit_type = f"{frame.where}.transit_type", frame.transit_type
+    if (transit_type is not None) != (frame.style == PassStyle.BOARDING_PASS):
+        raise PassContentError(where, "a boarding pass has a transit type, other passes have none")
     if transit_type is None:
         return []
     if transit_type not in TRANSIT_TYPES:
-        raise PassContentError(f"{where}.transit_type", f"one of {', '.join(TRANSIT_TYPES)}")
+        raise PassContentError(where, f"one of {', '.join(TRANSIT_TYPES)}")
     return [f'"transitType":"{TRANSIT_TYPES[transit_type]}"']

@@ -55,6 +55,8 @@ Strings = tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
 
 def strings_of(translations: Mapping[str, Mapping[str, str]]) -> Strings:
     """Return translations as a value, languages in the order of the alphabet."""
+    if not translations:
+        return ()
     return tuple([(name, tuple(texts), tuple(texts.values())) for name, texts in sorted(translations.items())])
 
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
 from passes.apple import envelope
-from passes.apple.card import codes_of, groups_of, house_name, logo_text
+from passes.apple.card import codes_of, house_name, logo_text, shown_by
+from passes.apple.envelope import Code, code_of
 from passes.apple.events import boarding_json, event_json
 from passes.apple.fields import TO_JSON, fields_json
-from passes.apple.layout import GROUPS, POSTER, style_text
-from passes.apple.model import Barcode, Pass, PassFields, PassStyle, RelevantMoment, RelevantSpan
+from passes.apple.layout import GROUPS, POSTER, Frame, style_text
+from passes.apple.model import Pass, PassFields, PassStyle, RelevantMoment, RelevantSpan
 from passes.apple.semantics import Semantics, semantics_json
 from passes.content import PassContent, PassContentError, w3c_date
 
@@ -34,7 +36,8 @@ SQUARE_CODES: Final = ("qr", "aztec")
 _SERIAL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _groups = attrgetter(*GROUPS)
 _WITHOUT_DATE = (PassStyle.STORE_CARD,)
-_STORE_CARD: Final = PassStyle.STORE_CARD.value  # a plain text is looked up faster than a member of an enumeration
+_STORE_CARD: Final = Frame(PassStyle.STORE_CARD.value)  # a plain text is looked up faster than an enumeration's member
+_STORE_CARD_SQUARE: Final = _STORE_CARD._replace(has_square_code=True)
 _SHARED: Final = (
     "organization_name",
     "description",
@@ -94,7 +97,7 @@ def _loyalty_card(content: PassContent, identity: _Identity) -> list[str]:
     parts = [
         _steady((PassStyle.STORE_CARD, logo_text(content), False, None), _shared_parts(content), identity),
         *_members(content, codes),
-        style_text(groups_of(content), None, "fields", _STORE_CARD, square=_is_square(codes)),
+        style_text(*shown_by(content), _STORE_CARD_SQUARE if _is_square(codes) else _STORE_CARD),
     ]
     if content.semantics is not None:
         parts.append(_semantics(content.semantics, PassStyle.STORE_CARD))
@@ -102,17 +105,16 @@ def _loyalty_card(content: PassContent, identity: _Identity) -> list[str]:
 
 
 def _any_pass(card: Pass, identity: _Identity) -> list[str]:
-    fields = card.fields
+    codes = [code_of(code) for code in card.barcodes]
     parts = [
         _steady(_pass_parts(card), _shared_parts(card), identity),
-        *_members(card, card.barcodes),
-        style_text(_groups(fields), fields.transit_type, "fields", card.style.value, square=_is_square(card.barcodes)),
+        *_members(card, codes),
+        _style(card.fields, card.style.value, "fields", has_square_code=_is_square(codes)),
     ]
     if card.poster is not None:
         if card.style is not PassStyle.GENERIC:
             raise PassContentError("poster", "a poster stands beside a generic pass, which older phones show")
-        poster = card.poster
-        parts.append(style_text(_groups(poster), poster.transit_type, "poster", POSTER, square=False))
+        parts.append(_style(card.poster, POSTER, "poster"))
     if card.relevant_date is not None or card.relevant_dates:
         parts.append(TO_JSON(_relevance(card))[1:-1])
     if card.semantics is not None:
@@ -124,6 +126,12 @@ def _any_pass(card: Pass, identity: _Identity) -> list[str]:
     return parts
 
 
+def _style(fields: PassFields, style: str, where: str, *, has_square_code: bool = False) -> str:
+    groups = _groups(fields)
+    values = [item.value for items in groups for item in items]
+    return style_text(groups, values, Frame(style, where, fields.transit_type, has_square_code))
+
+
 @lru_cache(maxsize=STEADY_KEPT)
 def _steady(of_a_pass: tuple[Any, ...], shared: tuple[Any, ...], identity: _Identity) -> str:
     """Write what the cards of one program share. Every part is hashable, and equal parts are the same text."""
@@ -133,7 +141,7 @@ def _steady(of_a_pass: tuple[Any, ...], shared: tuple[Any, ...], identity: _Iden
     return TO_JSON(envelope.steady(card, pass_type_id=pass_type_id, team_id=team_id, allow_http=allow_http))[1:-1]
 
 
-def _members(card: PassContent | Pass, codes: tuple[Barcode, ...]) -> list[str]:
+def _members(card: PassContent | Pass, codes: Sequence[Code]) -> list[str]:
     """What differs from card to card around the fields."""
     if not _SERIAL.fullmatch(card.serial_number):
         raise PassContentError(
@@ -149,8 +157,8 @@ def _members(card: PassContent | Pass, codes: tuple[Barcode, ...]) -> list[str]:
     return parts
 
 
-def _is_square(codes: tuple[Barcode, ...]) -> bool:
-    return bool(codes) and codes[0].format in SQUARE_CODES
+def _is_square(codes: Sequence[Code]) -> bool:
+    return bool(codes) and codes[0][0] in SQUARE_CODES
 
 
 def _semantics(semantics: Semantics, style: str) -> str:

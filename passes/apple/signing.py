@@ -21,7 +21,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -181,8 +180,7 @@ class Signer:
         """The two parts of a signature that are not its manifest's alone."""
         at = now.astimezone(UTC)
         time = b"%02d%02d%02d%02d%02d%02dZ" % (at.year % 100, at.month, at.day, at.hour, at.minute, at.second)
-        signed = hashlib.sha256(self._layout.signed_head + time + middle).digest()
-        return time + self._key.sign(signed, _PADDING, _PREHASHED)
+        return time + self._key.sign(self._layout.signed_head + time + middle, _PADDING, _SHA256)
 
     def client_certificate_pem(self) -> bytes:
         """Return leaf and intermediate: the client certificate for APNs is the one that signs passes."""
@@ -196,7 +194,7 @@ class Signer:
 _SHA256_ALGORITHM = der.encode(der.SEQUENCE, der.encode_oid(OID_SHA256), der.encode(der.NULL))
 _RSA_ALGORITHM = der.encode(der.SEQUENCE, der.encode_oid(OID_RSA), der.encode(der.NULL))
 _PADDING = padding.PKCS1v15()
-_PREHASHED = Prehashed(hashes.SHA256())
+_SHA256 = hashes.SHA256()
 _TIME_BYTES = len("261123163000Z")
 _DIGEST_BYTES = 32
 
