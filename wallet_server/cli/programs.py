@@ -24,7 +24,7 @@ from wallet_server.programs.services import SCOPES, apply_program, create_api_ke
 from wallet_server.programs.templates import find_template
 from wallet_server.programs.yaml_file import SIZE_MAX, dump_program, parse_program, program_schema
 from wallet_server.staff.roles import ROLES
-from wallet_server.staff.services import create_staff, grant_role, reset_password
+from wallet_server.staff.services import create_staff, grant_role, reset_password, set_disabled, set_role
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True))
 _PROGRAM = click.option("--program", "slug", required=True, help="Slug of the program.")
@@ -201,6 +201,39 @@ def staff_reset_password(email: str) -> None:
     with open_database() as database, transaction(database.engine, ALL_PROGRAMS) as session:
         password = reset_password(session, email=email, now=database.now, actor=ACTOR)
     click.echo(password)
+
+
+@staff.command("set-role")
+@_PROGRAM
+@_EMAIL
+@click.option("--role", required=True, type=click.Choice([*ROLES, "none"]), help="none: nothing any more.")
+def staff_set_role(slug: str, email: str, role: str) -> None:
+    """Change what somebody may do in a program, or let them do nothing there any more; they are signed out."""
+    with open_database() as database, transaction(database.engine, ALL_PROGRAMS) as session:
+        program_id = _program(session, slug).id
+        wanted = None if role == "none" else role
+        set_role(session, program_id=program_id, email=email, role=wanted, now=database.now, actor=ACTOR)
+    click.echo(f"{email}: {role}")
+
+
+@staff.command("disable")
+@_EMAIL
+def staff_disable(email: str) -> None:
+    """Lock an account in all programs, at once; whoever is signed in with it is signed out."""
+    _set_disabled(email, disabled=True)
+
+
+@staff.command("enable")
+@_EMAIL
+def staff_enable(email: str) -> None:
+    """Open an account that was locked, with the password and the roles that it had."""
+    _set_disabled(email, disabled=False)
+
+
+def _set_disabled(email: str, *, disabled: bool) -> None:
+    with open_database() as database, transaction(database.engine, ALL_PROGRAMS) as session:
+        set_disabled(session, email=email, disabled=disabled, now=database.now, actor=ACTOR)
+    click.echo(f"{email} is {'disabled' if disabled else 'enabled'}")
 
 
 def _read(file: Path) -> ProgramFile:

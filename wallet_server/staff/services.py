@@ -17,8 +17,8 @@ from wallet_server.staff.roles import ROLES
 from wallet_server.staff.sign_in import SignedIn, StaffIdentity, change_password, session_of_token, sign_in, sign_out
 
 __all__ = [
-    "SignedIn", "StaffIdentity", "change_password", "create_staff", "disable_staff", "grant_role", "reset_password",
-    "session_of_token", "set_language", "set_role", "sign_in", "sign_out",
+    "SignedIn", "StaffIdentity", "change_password", "create_staff", "grant_role", "reset_password",
+    "session_of_token", "set_disabled", "set_language", "set_role", "sign_in", "sign_out",
 ]  # fmt: skip
 
 EMAIL_LENGTH_MAX = 254
@@ -72,9 +72,7 @@ def grant_role(session: Session, *, program_id: UUID, email: str, role: str, now
     _add_role(session, program_id, user, role, now=now, actor=actor)
 
 
-def set_role(
-    session: Session, *, program_id: UUID, staff_id: UUID, role: str | None, now: datetime, actor: str
-) -> None:
+def set_role(session: Session, *, program_id: UUID, email: str, role: str | None, now: datetime, actor: str) -> None:
     """Change a role, or take it away with ``None``; the person's sessions end.
 
     Raises ``DomainError``: ``validation``; ``last_owner`` where nobody would be left to undo it; and
@@ -82,13 +80,14 @@ def set_role(
     """
     if role is not None:
         _check_role(role)
+    user = _user(session, _email(email))
     # All roles of the program are locked: two owners that demote each other at once would both succeed.
     roles = session.exec(
         select(StaffRole).where(StaffRole.program_id == program_id).order_by(col(StaffRole.id)).with_for_update()
     ).all()
-    row = next((row for row in roles if row.staff_id == staff_id), None)
-    if row is None:
-        raise NotFoundError("unknown_staff", "nobody of that id works with this program")
+    row = next((row for row in roles if user is not None and row.staff_id == user.id), None)
+    if user is None or row is None:
+        raise NotFoundError("unknown_staff", "nobody with this address works with this program")
     if row.role == role:
         return
     if row.role == "owner" and sum(other.role == "owner" for other in roles) == 1:
@@ -99,12 +98,12 @@ def set_role(
     else:
         row.role = role
         session.add(row)
-    _end_sessions(session, staff_id, now)
-    email = session.exec(select(StaffUser.email).where(StaffUser.id == staff_id)).one()
+    _end_sessions(session, user.id, now)
     detail = {"from": before, "to": role}
     audit.record(
-        session, program_id=program_id, actor=actor, action="staff.role_changed", subject=email, detail=detail, now=now
-    )
+        session, program_id=program_id, actor=actor, action="staff.role_changed", subject=user.email, detail=detail,
+        now=now,
+    )  # fmt: skip
 
 
 def reset_password(
@@ -128,17 +127,22 @@ def reset_password(
     return password
 
 
-def disable_staff(session: Session, *, staff_id: UUID, now: datetime, actor: str) -> None:
-    """Lock an account in every program and end its sessions. Raises ``NotFoundError(unknown_staff)``."""
-    user = session.exec(select(StaffUser).where(StaffUser.id == staff_id).with_for_update()).one_or_none()
+def set_disabled(session: Session, *, email: str, disabled: bool, now: datetime, actor: str) -> None:
+    """Lock an account in every program and end its sessions, or open it again with its roles and password.
+
+    Raises ``NotFoundError(unknown_staff)``.
+    """
+    user = _user(session, _email(email))
     if user is None:
         raise NotFoundError("unknown_staff", "there is no such account")
-    if user.disabled_at is not None:
+    if (user.disabled_at is not None) == disabled:
         return
-    user.disabled_at = now
+    user.disabled_at = now if disabled else None
     session.add(user)
-    _end_sessions(session, staff_id, now)
-    audit.record(session, program_id=None, actor=actor, action="staff.disabled", subject=user.email, now=now)
+    if disabled:
+        _end_sessions(session, user.id, now)
+    action = "staff.disabled" if disabled else "staff.enabled"
+    audit.record(session, program_id=None, actor=actor, action=action, subject=user.email, now=now)
 
 
 def set_language(session: Session, staff_id: UUID, language: str) -> None:

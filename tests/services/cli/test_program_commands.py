@@ -13,9 +13,11 @@ from sqlalchemy.engine import Engine
 from tests.conftest import NOW
 from tests.factories import CAFE, program_file
 from wallet_server import cli
+from wallet_server.db import ALL_PROGRAMS, transaction
+from wallet_server.errors import DomainError
 from wallet_server.programs.queries import find_till_key
 from wallet_server.programs.yaml_file import parse_program
-from wallet_server.staff.services import sign_in
+from wallet_server.staff.services import session_of_token, sign_in
 
 
 class CommandLine:
@@ -182,7 +184,32 @@ def test_staff_get_a_one_time_password_printed_alone(run: CommandLine, cafe: Pat
 
     code, printed, _ = run("staff", "reset-password", "--email", "ana@example.com")
     assert code == 0
-    assert sign_in(sqlite_engine, "ana@example.com", printed.strip(), now=NOW)
+    password = printed.strip()
+    assert sign_in(sqlite_engine, "ana@example.com", password, now=NOW)
+
+    assert run("staff", "disable", "--email", "ana@example.com") == (0, "ana@example.com is disabled\n", "")
+    with pytest.raises(DomainError):
+        sign_in(sqlite_engine, "ana@example.com", password, now=NOW)
+    assert run("staff", "enable", "--email", "ana@example.com")[0] == 0
+    assert sign_in(sqlite_engine, "ana@example.com", password, now=NOW)
+
+
+def test_a_role_is_changed_and_taken_away(run: CommandLine, cafe: Path, sqlite_engine: Engine) -> None:
+    at = ("--program", "cafe-ohrid", "--email", "ana@example.com", "--role")
+    password = run("staff", "create", *at, "cashier")[1].strip()
+
+    def roles() -> list[str]:
+        token = sign_in(sqlite_engine, "ana@example.com", password, now=NOW).token
+        with transaction(sqlite_engine, ALL_PROGRAMS) as session:
+            who = session_of_token(session, token, NOW)
+        assert who is not None
+        return list(who.roles.values())
+
+    assert run("staff", "set-role", *at, "manager") == (0, "ana@example.com: manager\n", "")
+    assert roles() == ["manager"]
+    assert run("staff", "set-role", *at, "none")[0] == 0
+    assert roles() == []
+    assert "nobody with this address" in run("staff", "set-role", *at, "owner")[2]
 
 
 def test_the_exported_file_is_one_that_people_can_read(run: CommandLine, cafe: Path) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from tests.conftest import NOW
 from tests.factories import CAFE, program_file
@@ -138,7 +138,7 @@ def test_wrong_passwords_unknown_and_disabled_accounts_get_one_answer(engine: En
             sign_in(engine, password, email)
         answers.append((refused.value.code, refused.value.detail, refused.value.status))
     with transaction(engine, ALL_PROGRAMS) as session:
-        services.disable_staff(session, staff_id=boss, now=NOW, actor="cli")
+        services.set_disabled(session, email=EMAIL, disabled=True, now=NOW, actor="cli")
     with pytest.raises(DomainError) as refused:
         sign_in(engine)
     answers.append((refused.value.code, refused.value.detail, refused.value.status))
@@ -287,26 +287,45 @@ def test_a_changed_role_ends_the_sessions_and_the_last_owner_stays(
     who = identity(engine, token)
     assert who is not None
 
-    def set_role(staff_id: UUID, role: str | None) -> None:
+    def set_role(email: str, role: str | None) -> None:
         with transaction(engine, ALL_PROGRAMS) as session:
-            services.set_role(
-                session, program_id=program_id, staff_id=staff_id, role=role, now=NOW, actor=f"staff:{EMAIL}"
-            )
+            services.set_role(session, program_id=program_id, email=email, role=role, now=NOW, actor=f"staff:{EMAIL}")
 
     with pytest.raises(DomainError) as refused:
-        set_role(boss, "manager")
+        set_role(EMAIL, "manager")
     assert refused.value.code == "last_owner"
     with pytest.raises(NotFoundError):
-        set_role(uuid4(), "manager")
-    set_role(who.staff_id, "owner")
+        set_role("nobody@example.com", "manager")
+    set_role(" Ana@Example.com", "owner")
     assert identity(engine, token) is None
     again = identity(engine, sign_in(engine, password, "ana@example.com").token)
     assert again is not None
     assert again.roles == {program_id: "owner"}
-    set_role(boss, None)
+    set_role(EMAIL, None)
     gone = identity(engine, sign_in(engine).token)
     assert gone is not None
     assert gone.roles == {}
+
+
+def test_a_locked_account_is_signed_out_and_can_be_opened_again(engine: Engine, boss: UUID) -> None:
+    token = sign_in(engine).token
+
+    def set_disabled(disabled: bool) -> None:
+        with transaction(engine, ALL_PROGRAMS) as session:
+            services.set_disabled(session, email=EMAIL, disabled=disabled, now=NOW, actor="cli")
+
+    for _twice in range(2):
+        set_disabled(True)
+    assert identity(engine, token) is None
+    assert refusal(engine) == "login_failed"
+    set_disabled(False)
+    assert identity(engine, token) is None
+    again = identity(engine, sign_in(engine).token)
+    assert again is not None
+    assert list(again.roles.values()) == ["owner"]
+    with reading(engine, ALL_PROGRAMS) as session:
+        actions = session.exec(select(AuditRecord.action).order_by(col(AuditRecord.id))).all()
+    assert actions[-2:] == ["staff.disabled", "staff.enabled"]
 
 
 def test_a_forgotten_password_is_replaced_by_the_operator(engine: Engine, boss: UUID) -> None:
@@ -323,12 +342,13 @@ def test_a_forgotten_password_is_replaced_by_the_operator(engine: Engine, boss: 
 def test_nobody_is_changed_who_is_not_there(engine: Engine, boss: UUID, program_id: UUID) -> None:
     calls: list[Callable[[Session], object]] = [
         lambda session: services.set_role(
-            session, program_id=program_id, staff_id=uuid4(), role="cashier", now=NOW, actor="cli"
+            session, program_id=program_id, email="no@example.com", role="cashier", now=NOW, actor="cli"
         ),
         lambda session: services.grant_role(
             session, program_id=program_id, email="no@example.com", role="cashier", now=NOW, actor="cli"
         ),
         lambda session: services.reset_password(session, email="no@example.com", now=NOW, actor="cli"),
+        lambda session: services.set_disabled(session, email="no@example.com", disabled=True, now=NOW, actor="cli"),
     ]
     for call in calls:
         with transaction(engine, ALL_PROGRAMS) as session, pytest.raises(NotFoundError) as refusal:
