@@ -14,10 +14,9 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
-from wallet_server.db import among, new_id
+from wallet_server.db import among, insert_free_rows, new_id
 from wallet_server.issuance.services import passes_changed
 from wallet_server.notifications.facts import Noticed, risen
 from wallet_server.notifications.governor import Kind, MemberState, Policy, Verdict, Wish, decide
@@ -30,8 +29,6 @@ from wallet_server.tiers.models import TierChange
 TIER_CHANGE: sa.Table = TierChange.__table__  # type: ignore[attr-defined]
 WANTED_MAX: Final = 1_000
 """Messages that are decided in one call."""
-INSERTED_AT_ONCE: Final = 1_000
-"""A statement has room for some ten thousands of values, a batch of work for the messages of thousands."""
 MESSAGE_PRIORITY: Final = 10
 """After the updates that purchases ask for (0): somebody at a till waits for those."""
 PRUNED_MAX: Final = 5_000
@@ -189,17 +186,8 @@ def _row(program: ProgramDefinition, message: Wanted, verdict: Verdict, now: dat
 
 def insert_undecided(session: Session, rows: Sequence[dict[str, Any]]) -> list[UUID]:
     """Write rows whose member and origin are free; the members of those that were."""
-    dialect_insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    written: list[UUID] = []
-    for start in range(0, len(rows), INSERTED_AT_ONCE):
-        statement = (
-            dialect_insert(Notification)
-            .values(list(rows[start : start + INSERTED_AT_ONCE]))
-            .on_conflict_do_nothing(index_elements=["member_id", "origin"])
-            .returning(col(Notification.member_id))
-        )
-        written += session.execute(statement).scalars()
-    return written
+    member_of = {row["id"]: row["member_id"] for row in rows}
+    return [member_of[row_id] for row_id in insert_free_rows(session, Notification, rows, key=["member_id", "origin"])]
 
 
 def _renew(session: Session, row: Mapping[str, Any]) -> bool:

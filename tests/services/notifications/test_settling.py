@@ -15,7 +15,7 @@ from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.services import PASS_CHANGED
 from wallet_server.ledger.models import MemberBalance
 from wallet_server.members.models import Card, MemberStatistics
-from wallet_server.notifications import services
+from wallet_server.members.services import Enrol, enrol_many
 from wallet_server.notifications.facts import Noticed, Win
 from wallet_server.notifications.models import Notification
 from wallet_server.notifications.queries import messages_of_member, newest, said_to
@@ -101,12 +101,16 @@ def test_changes_of_one_batch_are_one_message(session):
     assert (merged.merged_into, merged.reason, merged.shown_at, merged.speaks) == (shown.id, "merged", None, False)
 
 
-def test_a_batch_of_more_messages_than_one_statement_holds_is_whole(session, monkeypatch):
-    monkeypatch.setattr(services, "INSERTED_AT_ONCE", 2)
+def test_a_batch_of_more_messages_than_one_statement_holds_is_whole(session):
     program = publish(session, NOW)
-    members = [guest(session, program) for _ in range(5)]
-    settle(session, [change(program, {member: Noticed(points=1) for member in members})], NOW)
-    assert {version(session, member) for member in members} == {2}
+    people = [Enrol(email=f"guest{number}@example.com", channel="till") for number in range(1_200)]
+    members = [one.member_id for one in enrol_many(session, program, people, now=NOW, actor="test")]
+    batch = [change(program, {member: Noticed(points=1) for member in members})]
+    settle(session, batch, NOW)
+    settle(session, batch, NOW + SECOND)
+    decided = session.exec(select(Notification.member_id, Notification.decided_at)).all()
+    assert sorted(row.member_id for row in decided) == sorted(members)
+    assert {row.decided_at for row in decided} == {NOW}
 
 
 def test_what_no_phone_has_yet_is_said_again_with_what_follows(session):
