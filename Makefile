@@ -16,7 +16,7 @@ CATALOGUES := $(wildcard wallet_server/locale/*/LC_MESSAGES/messages.po)
 
 # A stamp says which set was installed. The development set holds the running set, so it satisfies both; it is
 # taken when it is there already or when the target needs it.
-DEV_GOALS := setup-dev test lint format messages
+DEV_GOALS := setup-dev test lint format peers messages
 DEVELOPING := $(filter $(DEV_GOALS),$(MAKECMDGOALS))
 SETUP_STAMP := $(VENV)/.setup
 DEV_STAMP := $(VENV)/.dev
@@ -26,7 +26,7 @@ RUN_NODE_STAMP := $(if $(DEVELOPING)$(wildcard $(ALL_NODE_STAMP)),$(ALL_NODE_STA
 PROJECT_STAMP := $(VENV)/.project
 MANIFEST := var/static/vendor/manifest.json
 
-.PHONY: help run setup setup-dev test lint format lock demo-data messages clean
+.PHONY: help run setup setup-dev test lint format lock demo-data peers messages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,10 +65,14 @@ lock: $(SETUP_STAMP) ## Resolve the dependencies anew and write the lock files
 	$(STEP) "Lock the demo data" $(BIN)/uv pip compile pyproject.toml $(LOCK) -c requirements-dev.lock --extra demo-data -o requirements-demo.lock
 	$(STEP) "Lock the installer" $(BIN)/uv pip compile --group pyproject.toml:setup $(LOCK) -c requirements-dev.lock -o requirements-setup.lock
 	$(STEP) "Lock Node.js" $(BIN)/uv pip compile --group pyproject.toml:node $(LOCK) -o requirements-node.lock
+	$(STEP) "Lock other pass libraries" $(BIN)/uv pip compile --group pyproject.toml:peers $(LOCK) -o requirements-peers.lock
 	$(STEP) "Lock the front-end packages" npm install --package-lock-only --ignore-scripts
 
 demo-data: setup ## Install the grocery data set that the demo import reads
 	$(STEP) "Install the demo data (about 32 MB)" $(BIN)/python .ci/install.py requirements-demo.lock
+
+peers: setup-dev ## Install the pass libraries that the benchmark compares with
+	$(STEP) "Install other pass libraries" $(BIN)/python .ci/install.py --target $(VENV)/peers requirements-peers.lock
 
 messages: setup-dev ## Collect the texts to translate and update the catalogues
 	$(STEP) "Collect texts" $(BIN)/pybabel extract -F pyproject.toml -k N_ -k gettext_noop --no-location --sort-output --project wallet-server -o var/messages.pot .

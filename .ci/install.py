@@ -1,4 +1,6 @@
-"""Install lock files into the virtual environment that runs this: ``python .ci/install.py LOCK…``.
+"""Install lock files into the virtual environment that runs this: ``python .ci/install.py [--target FOLDER] LOCK…``.
+
+With a folder, they go there and leave the environment as it is.
 
 uv installs in seconds what takes pip a minute, but it does not read pip's configuration. A machine whose
 registry is named there (a mirror, a certificate, a folder of wheels) is meant to work, so pip is asked for
@@ -55,8 +57,9 @@ def translate(options: dict[str, str], environment: dict[str, str]) -> dict[str,
     return result
 
 
-def main(locks: list[str]) -> int:
-    requirements = [argument for lock in locks for argument in ("-r", lock)]
+def main(arguments: list[str]) -> int:
+    target, locks = (arguments[:2], arguments[2:]) if arguments[:1] == ["--target"] else ([], arguments)
+    requirements = [*target, *(argument for lock in locks for argument in ("-r", lock))]
     uv = Path(sys.executable).with_name("uv")
     quick = [str(uv), "pip", "install", "--python", sys.executable, "--require-hashes", *requirements]
     environment = translate(read_pip_options(), dict(os.environ))

@@ -41,7 +41,8 @@ MACHINE_PATHS = re.compile("|".join(("/wo" + "rk/", "/ro" + r"ot/\w", "/ho" + r"
 TOP_LEVEL = {
     ".ci", ".editorconfig", ".gitignore", ".npmrc", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "docs",
     "package-lock.json", "package.json", "passes", "pyproject.toml", "requirements-demo.lock",
-    "requirements-dev.lock", "requirements-node.lock", "requirements-setup.lock", "requirements.lock",
+    "requirements-dev.lock", "requirements-node.lock", "requirements-peers.lock", "requirements-setup.lock",
+    "requirements.lock",
     "templates", "tests", "wallet_server", "workers", "wsgi.py",
 }  # fmt: skip
 
@@ -147,6 +148,7 @@ def test_every_dependency_of_the_project_is_locked():
         "requirements-demo.lock": project["project"]["optional-dependencies"]["demo-data"],
         "requirements-setup.lock": project["dependency-groups"]["setup"],
         "requirements-node.lock": project["dependency-groups"]["node"],
+        "requirements-peers.lock": project["dependency-groups"]["peers"],
     }
     assert set(groups) == {lock.name for lock in LOCKS}
     for lock, requirements in groups.items():

@@ -5,7 +5,6 @@ py-pkpass is compared in test_bundle.py.
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import subprocess
@@ -24,11 +23,11 @@ from passes.apple.development import make_development_certificates
 from passes.apple.pass_json import pass_json
 from passes.apple.signing import Signer
 from passes.apple.verify import open_pass, parse_strings
+from tests.passkit_generator import PACKAGE, generate
 from tests.tools import require_tool
-from tests.unit.passes.cards import IMAGES, NOW, PASS_TYPE_ID, TEAM_ID, a_card
+from tests.unit.passes.cards import NOW, PASS_TYPE_ID, TEAM_ID, a_card
 from tests.unit.passes.drawn import valid_passes
 
-PACKAGE = Path(__file__).parents[3] / "node_modules/passkit-generator/lib/cjs"
 TIMEOUT_S = 60
 
 # The package exports no schemas: the file is loaded by its path.
@@ -40,32 +39,11 @@ require('readline').createInterface({input: process.stdin}).on('line', (line) =>
 });
 """
 
-# What a user of the package would write; the content comes as JSON.
-GENERATOR = """
-const {PKPass} = require(process.argv[1]);
-const wanted = JSON.parse(require('fs').readFileSync(0, 'utf8'));
-const files = {};
-for (const [name, data] of Object.entries(wanted.files)) files[name] = Buffer.from(data, 'base64');
-const pass = new PKPass(files, wanted.certificates, wanted.props);
-pass.type = 'storeCard';
-for (const [group, fields] of Object.entries(wanted.groups)) pass[group].push(...fields);
-pass.setBarcodes(...wanted.barcodes);
-pass.setLocations(...wanted.locations);
-pass.setExpirationDate(new Date(wanted.expires));
-for (const [language, texts] of Object.entries(wanted.translations)) pass.localize(language, texts);
-process.stdout.write(pass.getAsBuffer().toString('base64'));
-"""
-
 
 @pytest.fixture(scope="module")
-def package() -> Path:
+def judge() -> Iterator[subprocess.Popen[str]]:
     assert PACKAGE.exists(), f"{PACKAGE} is missing; run `npm ci` (make setup-dev does)"
-    return PACKAGE
-
-
-@pytest.fixture(scope="module")
-def judge(package) -> Iterator[subprocess.Popen[str]]:
-    command = [require_tool("node"), "-e", JUDGE, str(package / "schemas/index.js")]
+    command = [require_tool("node"), "-e", JUDGE, str(PACKAGE / "schemas/index.js")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
         process.stdin.close()
@@ -111,7 +89,7 @@ def cms_verify(files: dict[str, bytes], root: bytes, folder: Path, at: datetime)
     assert done.returncode == 0, done.stderr
 
 
-def test_it_says_the_same_as_passkit_generator(package, tmp_path):
+def test_it_says_the_same_as_passkit_generator(tmp_path):
     """The same card by its API: the same paths in the manifest, the same sums of pictures, the same pass.json.
 
     Its own: groups without fields are written as empty lists, and a date has no seconds' fraction but "Z" for any
@@ -128,31 +106,7 @@ def test_it_says_the_same_as_passkit_generator(package, tmp_path):
     )
     card = a_card(translations={"mk": {"POINTS": "ПОЕНИ", "STATUS": "НИВО"}, "ru": {"POINTS": "БАЛЛЫ"}})
     document = pass_json(card, pass_type_id=PASS_TYPE_ID, team_id=TEAM_ID)
-    apart = ("storeCard", "barcodes", "locations", "expirationDate", "formatVersion")
-    wanted = {
-        "files": {name: base64.b64encode(picture.data).decode() for name, picture in IMAGES.files()},
-        "certificates": {
-            "wwdr": certificates.intermediate.decode(),
-            "signerCert": certificates.pass_certificate.decode(),
-            "signerKey": certificates.pass_key.decode(),
-        },
-        "props": {key: value for key, value in document.items() if key not in apart},
-        "groups": document["storeCard"],
-        "barcodes": document["barcodes"],
-        "locations": document["locations"],
-        "expires": document["expirationDate"],
-        "translations": card.translations,
-    }
-    done = subprocess.run(
-        [require_tool("node"), "-e", GENERATOR, str(package / "index.js")],
-        input=json.dumps(wanted),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    theirs = unpack(base64.b64decode(done.stdout))
+    theirs = unpack(generate(card, certificates, pass_type_id=PASS_TYPE_ID, team_id=TEAM_ID).pkpass)
     ours = unpack(signed_pass(card, signer, now=today))
     assert theirs.keys() == ours.keys()
     their_sums, our_sums = json.loads(theirs["manifest.json"]), json.loads(ours["manifest.json"])
