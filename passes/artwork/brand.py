@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from passes.artwork.paint import Circle, cut, disc, font_of, lit_ground, paste_glyph, png, readable_on
-from passes.colors import rgb
+from passes.colors import LARGE_TEXT_CONTRAST_MIN, rgb
 from passes.content import HEX_COLOR, PassContentError
 from passes.glyphs import GLYPHS
 
@@ -87,7 +87,8 @@ def _wordmark(look: Look, width: int, height: int) -> Image.Image:
     image = Image.new("RGBA", (width, height), (*foreground, 0))
     circle = Circle(mark / 2 + 1, height / 2, mark)
     disc(image, circle, accent)
-    paste_glyph(image, look.glyph, circle.scaled(0.60), readable_on(accent, background, foreground))
+    ink = readable_on(accent, background, foreground, least=LARGE_TEXT_CONTRAST_MIN)  # as on the stamps
+    paste_glyph(image, look.glyph, circle.scaled(0.60), ink)
     draw = ImageDraw.Draw(image)
     cap_top, cap_bottom = font.getbbox("H")[1], font.getbbox("H")[3]
     first = height / 2 - (cap_top + cap_bottom) / 2 - line_height * (len(lines) - 1) / 2

@@ -56,6 +56,14 @@ def test_of_many_states_the_emptiest_and_the_fullest_are_always_shown():
     assert max(gaps) <= 20, "the middle is shown too"
 
 
+def test_the_way_to_the_next_level_is_shown_from_its_begin_to_its_end():
+    here = dressed({"when": {"challenge": {"code": "burgers", "at_most": 0}}, "strip": {"kind": "progress"}})
+    found = [card for card in cards(here, seasons(here, NOVEMBER)[0], "en") if card.look.name]
+    assert [(card.sample.tier, card.strip.done) for card in found] == [
+        ("base", 0), ("base", 24), ("base", 39), ("silver", 40),
+    ]  # fmt: skip
+
+
 def test_cards_that_look_alike_are_shown_once():
     here = dressed({"when": {"dates": [WINTER]}, "strip": {"kind": "season", "motif": "snow"}})
     ordinary, winter = seasons(here, NOVEMBER)

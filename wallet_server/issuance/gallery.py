@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
 
@@ -16,6 +16,8 @@ from wallet_server.programs.rule import DateRange
 
 DAYS_AHEAD: Final = 366
 STATES_MAX: Final = 8
+WAYS_SHOWN: Final = (0, 60, 99)
+"""In percent. On a level below the last nobody has come the whole way."""
 POINTS_SHOWN: Final = 1_250
 
 
@@ -96,8 +98,22 @@ def cards(program: ProgramDefinition, season: Season, language: str) -> Iterator
         seen: set[StripState] = set()
         for percent in percents(program):
             sample = Sample(tier=tier, points=POINTS_SHOWN, percent=percent, language=language, day=season.day)
-            state = specimen(program, sample)
-            strip = card_strip(program, state)
-            if strip not in seen:
-                seen.add(strip)
-                yield GalleryCard(sample, state, look_of_card(program, state), strip)
+            for card in _on_all_ways(program, sample):
+                if card.strip not in seen:
+                    seen.add(card.strip)
+                    yield card
+
+
+def _on_all_ways(program: ProgramDefinition, sample: Sample) -> Iterator[GalleryCard]:
+    """The card; where it draws the way to the next level, at the begin, the middle and the end of that way."""
+    card = _card(program, sample)
+    if card.look.strip.kind != "progress" or card.look.strip.challenge is not None:
+        yield card
+        return
+    for way in WAYS_SHOWN:
+        yield _card(program, replace(sample, way=way))
+
+
+def _card(program: ProgramDefinition, sample: Sample) -> GalleryCard:
+    state = specimen(program, sample)
+    return GalleryCard(sample, state, look_of_card(program, state), card_strip(program, state))

@@ -28,13 +28,17 @@ _PASS_TYPE, _TEAM, _ISSUER = "pass.example.card", "EXAMPLE000", "338800000000000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The state to show. ``percent`` is how far each challenge has come, 0 to 100."""
+    """The state to show. ``percent`` is how far each challenge has come, 0 to 100.
+
+    ``way`` is how far the way to the next level has; by itself as far as the challenges.
+    """
 
     tier: str | None
     points: int
     percent: int
     language: str
     day: date
+    way: int | None = None
 
 
 def specimen(program: ProgramDefinition, sample: Sample, wallet: str = "apple") -> CardState:
@@ -57,7 +61,7 @@ def specimen(program: ProgramDefinition, sample: Sample, wallet: str = "apple") 
         pending=0,
         tier=sample.tier,
         today=sample.day,
-        tier_done=BAR_STEPS * sample.percent // 100,
+        tier_done=BAR_STEPS * (sample.percent if sample.way is None else sample.way) // 100,
         challenges=tuple(
             ChallengeState(
                 code=challenge.code,

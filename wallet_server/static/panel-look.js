@@ -34,7 +34,7 @@
       chosen.value = "";
       return;
     }
-    button.formAction = `${form.action}#${chosen.closest("fieldset").id}`;
+    button.formAction = `${form.getAttribute("action")}#${chosen.closest("fieldset").id}`;
     form.requestSubmit(button);
   });
 

@@ -209,6 +209,8 @@ def _progress(card: GalleryCard, t: Translator) -> str:
     if card.look.strip.kind == "stamps" and card.strip.steps:
         progress, target = t.number(card.strip.done), t.number(card.strip.steps)
         return t.gettext("%(progress)s of %(target)s", progress=progress, target=target)
+    if card.strip.steps:
+        return t.percent(card.strip.done / card.strip.steps)
     return t.percent(card.sample.percent / 100)
 
 
