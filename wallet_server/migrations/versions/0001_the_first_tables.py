@@ -1188,6 +1188,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("card_id", "wallet", name=op.f("uq_issued_pass_card_id_wallet")),
         sa.UniqueConstraint("program_id", "id", name=op.f("uq_issued_pass_program_id_id")),
         sa.UniqueConstraint("wallet", "serial", name=op.f("uq_issued_pass_wallet_serial")),
+        postgresql_with={"fillfactor": 60},
     )
     with op.batch_alter_table("issued_pass", schema=None) as batch_op:
         batch_op.create_index("ix_issued_pass_fetched_at", ["fetched_at"], unique=False)
