@@ -153,6 +153,8 @@ def issuer_among(certificate: x509.Certificate, candidates: list[x509.Certificat
         )
         return candidate
     given = ", ".join(_authority_name(candidate.subject) for candidate in candidates)
+    if given == wanted:
+        given = "another of that name"  # Apple has renewed it under the same name, with another key
     raise CertificateProblem(
         "issuer_mismatch",
         f"The certificate was issued by {wanted}, but the intermediate given is {given};"

@@ -81,13 +81,14 @@ def apple_findings(settings: Settings, engine: Engine, now: datetime) -> list[Fi
 def _default(settings: Settings, wallets: Wallets, now: datetime) -> Finding:
     if not wallets.development:
         finding = _certificate(wallets.signer, "", "", now)
-        wanted = settings.WALLET_APPLE_PASS_TYPE_ID or wallets.pass_type_id
-        if wanted != wallets.pass_type_id:
-            return broken(
-                "Apple",
-                f"The certificate is for {wallets.pass_type_id}, WALLET_APPLE_PASS_TYPE_ID is {wanted}.",
-                "Correct or unset the setting.",
-            )
+        for name, wanted, has in (
+            ("WALLET_APPLE_PASS_TYPE_ID", settings.WALLET_APPLE_PASS_TYPE_ID, wallets.pass_type_id),
+            ("WALLET_APPLE_TEAM_ID", settings.WALLET_APPLE_TEAM_ID, wallets.signer.team_id),
+        ):
+            if wanted and wanted != has:
+                return broken(
+                    "Apple", f"The certificate is for {has}, {name} is {wanted}.", "Correct or unset the setting."
+                )
         return finding
     sentence = "Passes are signed with a development certificate: iPhones will refuse them."
     if settings.WALLET_SANDBOX:

@@ -116,6 +116,14 @@ def test_files_that_others_can_read_are_named(sqlite_engine, settings):
     assert "chmod 600" in only(database_findings(settings, sqlite_engine), Level.NOTE).cure
 
 
+@pytest.mark.parametrize("name", ["WALLET_APPLE_PASS_TYPE_ID", "WALLET_APPLE_TEAM_ID"])
+def test_a_setting_that_is_not_what_the_imported_certificate_says_is_found(sqlite_engine, settings, apple, name):
+    bring(sqlite_engine, settings, apple)
+    changed = settings.model_copy(update={name: "OTHERTEAM1"})
+    finding = next(found for found in apple_findings(changed, sqlite_engine, NOW) if name in found.sentence)
+    assert (finding.level, finding.cure) == (Level.BROKEN, "Correct or unset the setting.")
+
+
 @pytest.fixture
 def postgresql(_database_urls: Callable[[str], str]) -> Iterator[Engine]:
     engine = create_engine(_database_urls("postgresql"))

@@ -185,6 +185,12 @@ MISTAKES = {
         "issuer_mismatch",
         'Certification Authority G1", but the intermediate given is',
     ),
+    "renewed intermediate": (
+        lambda ca, csr: ca.pass_certificate(csr, issuer=ca.intermediate("G4")),
+        {},
+        "issuer_mismatch",
+        'Certification Authority G4", but the intermediate given is another of that name;',
+    ),
     "issued by the root": (
         lambda ca, csr: ca.pass_certificate(csr, issuer=ca.root),
         {"wwdr": "root"},
