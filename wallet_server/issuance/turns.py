@@ -1,14 +1,18 @@
-"""The turn of a day: passes that look otherwise because a season or a challenge's window has turned.
+"""The turn of a day: passes that look otherwise because a season, a challenge's window or a bar has turned.
 
 A pass shows the local day of its program. Nobody buys at midnight, so nothing else would tell the phones. Only those
-passes are raised that can have changed: of the levels of the looks that turned, and of the members who had come on in
-a window that is over.
+passes are raised that can have changed: of the levels of the looks that turned, of the members who had come on in a
+window that is over, and of those whose bar has moved (:mod:`.bars`).
+
+What else ends by the clock and shows on a card has its own task: points that become spendable or expire
+(``purchases.clockwork``), levels (``tiers.services.review_due``), vouchers (:mod:`.lapses`) and offers
+(``notifications.ending``). Own percents of members and the times of rules are on no card.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final, Self
 from uuid import UUID
@@ -19,6 +23,7 @@ from sqlmodel import Session, col
 
 from wallet_server.challenges.models import ChallengeProgress
 from wallet_server.challenges.progress import window_key
+from wallet_server.issuance.bars import moves_by_clock, refresh_moved
 from wallet_server.issuance.looks import asks_way
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.services import held_passes, refresh_part
@@ -36,23 +41,37 @@ PROGRAMS_AT_ONCE: Final = 100
 class Turn:
     """What a new day changes on passes. ``everyone``: on all; else for members of ``tiers`` and of ``windows``.
 
-    ``windows`` has challenges by code, with the key of the window that is over.
+    ``windows`` has challenges by code, with the key of the window that is over. ``bars`` are the days from which and
+    to which bars have moved; nothing where they move with what happens only, or everything is shown anew anyhow.
     """
 
     everyone: bool = False
     tiers: tuple[str, ...] = ()
-    windows: Mapping[str, str]
+    windows: Mapping[str, str] = field(default_factory=dict)
+    bars: tuple[date, date] | None = None
 
     @property
     def changes_anything(self) -> bool:
+        return self.names_passes or self.bars is not None
+
+    @property
+    def names_passes(self) -> bool:
+        """Whether there is anything beside bars."""
         return self.everyone or bool(self.tiers or self.windows)
 
     def as_json(self) -> dict[str, Any]:
-        return {"everyone": self.everyone, "tiers": list(self.tiers), "windows": dict(self.windows)}
+        bars = None if self.bars is None else [day.isoformat() for day in self.bars]
+        return {"everyone": self.everyone, "tiers": list(self.tiers), "windows": dict(self.windows), "bars": bars}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        return cls(everyone=value["everyone"], tiers=tuple(value["tiers"]), windows=dict(value["windows"]))
+        bars = value.get("bars")
+        return cls(
+            everyone=value["everyone"],
+            tiers=tuple(value["tiers"]),
+            windows=dict(value["windows"]),
+            bars=(date.fromisoformat(bars[0]), date.fromisoformat(bars[1])) if bars else None,
+        )
 
 
 def turn_between(program: ProgramDefinition, before: date, today: date) -> Turn:
@@ -72,7 +91,9 @@ def turn_between(program: ProgramDefinition, before: date, today: date) -> Turn:
         over = window_key(challenge.window.kind, before)
         if over != window_key(challenge.window.kind, today):
             windows[challenge.code] = over
-    return Turn(everyone=everyone, tiers=() if everyone else tuple(tiers), windows={} if everyone else windows)
+    if everyone:
+        return Turn(everyone=True)
+    return Turn(tiers=tuple(tiers), windows=windows, bars=(before, today) if moves_by_clock(program) else None)
 
 
 def turn_programs(session: Session, now: datetime, after: UUID | None = None) -> UUID | None:
@@ -115,10 +136,16 @@ def refresh_turned(
 
     Returns the id to go on after; None when all are done.
     """
+    if turn.bars is not None and not turn.names_passes:
+        return refresh_moved(session, program, turn.bars, after, now)
     held = held_passes(program.id)
     if not turn.everyone:
         held = held.where(col(IssuedPass.member_id).in_(_members_of(program, turn)))
-    return refresh_part(session, program.id, held, after, now)
+    reached = refresh_part(session, program.id, held, after, now)
+    if reached is None and turn.bars is not None:
+        # After all others: who is raised by then is not raised again.
+        ask_for_turn(session, program.id, Turn(bars=turn.bars), None, now)
+    return reached
 
 
 def _members_of(program: ProgramDefinition, turn: Turn) -> sa.CompoundSelect[UUID]:
