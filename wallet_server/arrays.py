@@ -30,7 +30,7 @@ def _moment(value: datetime) -> str:
 
 
 _TYPES: Final[tuple[tuple[type[sa.types.TypeEngine[Any]], str, Callable[[Any], str]], ...]] = (
-    (sa.Uuid, "uuid", str),
+    (sa.Uuid, "uuid", lambda value: f"{value.int:032x}"),
     (sa.Boolean, "boolean", lambda value: "t" if value else "f"),
     (sa.BigInteger, "bigint", str),
     (sa.Integer, "integer", str),

@@ -258,7 +258,7 @@ def _write(session: Session, plan: Plan, members: Members) -> dict[UUID, Recorde
     emit(session, program.id, [_event(planned, balances[planned.card.member_id]) for planned in plan.planned], now)
     _write_statistics(session, plan, member_ids)
     held_before = {key: standings.get(key, Standing()).tier for key in member_ids}
-    held = {key: replace(plan.standings[key], tier=held_before[key]) for key in member_ids}
+    held = {key: _holding(plan.standings[key], held_before[key]) for key in member_ids}
     tiers = reconsider(session, program, member_ids, now, known=held)
     running = [facts_of(planned) for planned in plan.planned if is_running(planned)]
     advance = challenges.advance(session, program, running, now, before=members.challenges)
@@ -289,6 +289,10 @@ def _write(session: Session, plan: Plan, members: Members) -> dict[UUID, Recorde
         )
         for planned in plan.planned
     }
+
+
+def _holding(standing: Standing, tier: str | None) -> Standing:
+    return standing if standing.tier == tier else replace(standing, tier=tier)
 
 
 def _noticed(

@@ -89,7 +89,8 @@ class Standing:
         held = table.index(self.tier)
         if held is None and self.tier is not None:
             return after
-        return replace(after, tier=_code(table, max(reached(table, after, today), held or 0)))
+        tier = _code(table, max(reached(table, after, today), held or 0))
+        return after if tier == after.tier else replace(after, tier=tier)
 
 
 @dataclass(frozen=True, slots=True)

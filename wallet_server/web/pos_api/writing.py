@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from wallet_server.challenges.progress import ChallengeState
 from wallet_server.ledger.adjustments import Adjusted
@@ -21,6 +21,8 @@ from wallet_server.rewards.wins import Won
 from wallet_server.rules.engine import Quote
 from wallet_server.rules.numbers import shortest
 from wallet_server.web.pos_api.answers import TraceStep
+
+_OF_A_STEP: Final = tuple(TraceStep.model_fields)
 
 
 def quote_body(made: Quote, spendable_at: datetime) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def quote_body(made: Quote, spendable_at: datetime) -> dict[str, Any]:
             }
             for line in made.lines
         ],
-        "trace": [{name: step[name] for name in TraceStep.model_fields} for step in made.trace],
+        "trace": [{name: step[name] for name in _OF_A_STEP} for step in made.trace],
     }
 
 
