@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from google.auth import jwt
 from google.auth.crypt import RSASigner
 
@@ -37,6 +41,8 @@ class ServiceAccount:
         for key in ("client_email", "private_key", "token_uri"):
             if not isinstance(info.get(key), str) or not info[key]:
                 raise GoogleAccountProblem(f"The service account's key file lacks {key}; download it again.")
+        _check_token_uri(info["token_uri"])
+        _check_private_key(info["private_key"])
         try:
             signer = RSASigner.from_service_account_info(info)  # type: ignore[no-untyped-call]
         except ValueError as error:
@@ -47,3 +53,27 @@ class ServiceAccount:
         """Return the claims as a JWT, RS256."""
         token: bytes = jwt.encode(self.signer, dict(claims))  # type: ignore[no-untyped-call]
         return token.decode("ascii")
+
+
+def _check_token_uri(token_uri: str) -> None:
+    """Assertions go over https, or to a stand-in on this machine."""
+    try:
+        parts = urlsplit(token_uri)
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost"))
+    except ValueError:
+        is_safe = False
+    if not is_safe:
+        raise GoogleAccountProblem(
+            f"The service account's key file names {token_uri[:80]!r} as token_uri, which is not https;"
+            " download it again."
+        )
+
+
+def _check_private_key(pem: str) -> None:
+    """Only RSA keys make RS256, the one algorithm that Google takes; others would be found out with the first card."""
+    try:
+        key = load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise GoogleAccountProblem("The private key in the service account's file cannot be read.") from error
+    if not isinstance(key, RSAPrivateKey):
+        raise GoogleAccountProblem("The private key in the service account's file is not RSA; download it again.")

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.auth import jwt
 
 from passes.content import CardCode, PassContentError, PassField, Place
@@ -207,6 +209,11 @@ def test_a_link_that_would_be_cut_is_refused(account):
         save_jwt(account, object_id="1.a", class_id="1.b", now=NOW, origins=["https://x.example"] * 80)
 
 
+def elliptic_key() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -214,7 +221,10 @@ def test_a_link_that_would_be_cut_is_refused(account):
         (lambda info: b"[]", "not a service account"),
         (lambda info: json.dumps({**info, "type": "authorized_user"}).encode(), "not a service account"),
         (lambda info: json.dumps({**info, "token_uri": ""}).encode(), "lacks token_uri"),
+        (lambda info: json.dumps({**info, "token_uri": "http://evil.example/token"}).encode(), "is not https"),
+        (lambda info: json.dumps({**info, "token_uri": "https://[x/token"}).encode(), "is not https"),
         (lambda info: json.dumps({**info, "private_key": "x"}).encode(), "cannot be read"),
+        (lambda info: json.dumps({**info, "private_key": elliptic_key()}).encode(), "is not RSA"),
     ],
 )
 def test_a_key_file_that_cannot_be_used_is_named(account_file, spoil, sentence):
