@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from PIL import Image
@@ -59,6 +60,36 @@ def test_a_look_is_designed_reviewed_and_published(staff_page: Page) -> None:
     expect(page.get_by_text("The look is published.")).to_be_visible()
     expect(page.locator("#progress")).to_contain_text("Apple Wallet")
     assert_accessible(page)
+
+
+def test_a_photo_is_chosen_and_its_point_set_by_a_press(staff_page: Page) -> None:
+    page = staff_page
+    page.goto(LOOK)
+    halves = Image.new("RGB", (900, 1600), (20, 60, 200))
+    halves.paste((200, 60, 20), (0, 0, 900, 800))
+    picture = io.BytesIO()
+    halves.save(picture, "WEBP")
+    strip = page.locator("#preview .pass-strip-image")
+    drawn = strip.get_attribute("src")
+    page.get_by_label("A photo of your own: choose a file").first.set_input_files(
+        {"name": "sea.webp", "mimeType": "image/webp", "buffer": picture.getvalue()}
+    )
+    photo = page.get_by_alt_text("The photo as it was uploaded")
+    expect(photo).to_be_visible()
+    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=photo.element_handle())
+    assert page.url.endswith("#photo-part"), "the page comes back to where the photo was chosen"
+    middle = strip.get_attribute("src")
+    assert middle != drawn
+    photo.click(position={"x": 10, "y": 5})
+    expect(page.get_by_label("From top to bottom")).to_have_value(re.compile("^[0-9]$"))
+    expect(strip).not_to_have_attribute("src", str(middle))
+    assert_fits(page)
+    assert_accessible(page)
+    page.get_by_role("region", name="Picture").get_by_role("button", name="Remove it").click()
+    expect(photo).to_have_count(0)
+    too_large = {"name": "sea.jpg", "mimeType": "image/jpeg", "buffer": bytes(8_000_001)}
+    page.get_by_label("A photo of your own: choose a file").first.set_input_files(too_large)
+    expect(page.get_by_text("This file is too large.").first).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [390, 1440])
