@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,3 +67,21 @@ CAFE: Mapping[str, Any] = {
 def program_file(**sections: Any) -> dict[str, Any]:
     """The café's file with some top-level sections replaced."""
     return {**CAFE, **sections}
+
+
+def edited(content: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy with the value at a path (``challenges.0.target``) set, or taken out where it is None; "": as it is."""
+    whole: Any = copy.deepcopy(dict(content))
+    if path:
+        *steps, last = (int(step) if step.isdigit() else step for step in path.split("."))
+        target = whole
+        for step in steps:
+            target = target[step]
+        if value is None:
+            del target[last]
+        elif isinstance(target, list) and last == len(target):
+            target.append(value)
+        else:
+            target[last] = value
+    result: dict[str, Any] = whole
+    return result

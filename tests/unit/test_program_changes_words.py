@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.factories import CAFE
+from tests.factories import CAFE, edited
 from wallet_server.i18n import translator
 from wallet_server.programs.diff import differences
 from wallet_server.programs.file import Catalog, Challenge, OutletSection, ProgramFile, ProgramSection, SegmentSection
@@ -24,19 +23,7 @@ SEGMENT = {"code": "s", "name": "Quiet ones", "when": {"tiers": ["silver"]}}
 
 def cafe(path: str = "", value: Any = None) -> ProgramFile:
     """The café, with the value at a path set, or taken out where it is None."""
-    content: Any = copy.deepcopy({**CAFE, "segments": [SEGMENT]})
-    if path:
-        *steps, last = (int(step) if step.isdigit() else step for step in path.split("."))
-        target = content
-        for step in steps:
-            target = target[step]
-        if value is None:
-            del target[last]
-        elif isinstance(target, list) and last == len(target):
-            target.append(value)
-        else:
-            target[last] = value
-    return ProgramFile.model_validate(content)
+    return ProgramFile.model_validate(edited({**CAFE, "segments": [SEGMENT]}, path, value))
 
 
 def told(old: ProgramFile, new: ProgramFile, language: str = "en") -> list[ChangeWords]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.factories import CAFE
+from tests.factories import CAFE, edited
 from wallet_server.programs.diff import changes
 from wallet_server.programs.file import ProgramFile
 
@@ -16,19 +16,7 @@ SEGMENT = {"code": "s", "name": "S", "when": {"tiers": ["silver"]}}
 
 def cafe(path: str = "", value: Any = None) -> ProgramFile:
     """The café, with the value at a path (``challenges.0.target``) set, or taken out where it is None."""
-    content: Any = copy.deepcopy({**CAFE, "segments": [SEGMENT]})
-    if path:
-        *steps, last = (int(step) if step.isdigit() else step for step in path.split("."))
-        target = content
-        for step in steps:
-            target = target[step]
-        if value is None:
-            del target[last]
-        elif isinstance(target, list) and last == len(target):
-            target.append(value)
-        else:
-            target[last] = value
-    return ProgramFile.model_validate(content)
+    return ProgramFile.model_validate(edited({**CAFE, "segments": [SEGMENT]}, path, value))
 
 
 @pytest.mark.parametrize(
@@ -117,13 +105,7 @@ def with_rules(*rules: dict[str, Any]) -> ProgramFile:
     ],
 )  # fmt: skip
 def test_each_part_of_a_rule_is_said(path: str, value: Any, said: str) -> None:
-    changed = copy.deepcopy(RULE)
-    target = changed
-    *steps, last = path.split(".")
-    for step in steps:
-        target = target[step]
-    target[last] = value
-    found = changes(with_rules(RULE), with_rules(changed))
+    found = changes(with_rules(RULE), with_rules(edited(RULE, path, value)))
     assert found[0] == f"rule Happy hour: {said}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
 
@@ -55,10 +56,16 @@ def hours(shop) -> dict[tuple[str, str, int], tuple[int, int]]:
     return {(row.wallet, row.step, LAG_BOUNDS_S[row.lag_bucket]): (row.updates, row.lag_ms) for row in rows}
 
 
-def test_an_update_goes_from_behind_to_asked_to_fetched(shop):
-    member_id = shop.join()
-    register(shop, member_id)
+@pytest.fixture
+def member_id(shop):
+    """A member whose phone holds the pass, and whose fetches are counted from now on."""
+    joined = shop.join()
+    register(shop, joined)
     count(shop, NOW)
+    return joined
+
+
+def test_an_update_goes_from_behind_to_asked_to_fetched(shop, member_id):
     change(shop, member_id, now=at(10))
     assert (shop.issued(member_id).behind_since, shop.issued(member_id).unfetched_since) == (at(10), None)
     push(shop, member_id, at(12))
@@ -71,10 +78,7 @@ def test_an_update_goes_from_behind_to_asked_to_fetched(shop):
     assert hours(shop) == {("apple", "accepted", 2): (1, 2_000), ("apple", "fetched", 5): (1, 4_000)}
 
 
-def test_changes_that_pile_up_are_one_update_that_began_with_the_first(shop):
-    member_id = shop.join()
-    register(shop, member_id)
-    count(shop, NOW)
+def test_changes_that_pile_up_are_one_update_that_began_with_the_first(shop, member_id):
     for second in (10, 100, 200):
         change(shop, member_id, now=at(second))
         push(shop, member_id, at(second + 1))
@@ -85,10 +89,7 @@ def test_changes_that_pile_up_are_one_update_that_began_with_the_first(shop):
     assert hours(shop) == {("apple", "accepted", 1): (1, 1_000), ("apple", "fetched", 300): (1, 200_000)}
 
 
-def test_a_phone_may_fetch_before_the_answer_of_the_push_service_is_written(shop):
-    member_id = shop.join()
-    register(shop, member_id)
-    count(shop, NOW)
+def test_a_phone_may_fetch_before_the_answer_of_the_push_service_is_written(shop, member_id):
     change(shop, member_id, now=at(10))
     fetch(shop, member_id, at(11))
     push(shop, member_id, at(12))
@@ -146,10 +147,7 @@ def test_at_google_an_update_ends_when_google_has_taken_it(shop):
     assert hours(shop) == {("google", "accepted", 8): (1, 7_000)}
 
 
-def test_an_update_counts_under_the_hour_of_its_change(shop):
-    member_id = shop.join()
-    register(shop, member_id)
-    count(shop, NOW)
+def test_an_update_counts_under_the_hour_of_its_change(shop, member_id):
     change(shop, member_id, now=at(10))
     push(shop, member_id, at(12))
     fetch(shop, member_id, NOW + timedelta(hours=5))
@@ -174,11 +172,8 @@ def test_two_ticks_count_a_fetch_once(shop):
     assert hours(shop) == {("apple", "fetched", 1): (1, 1_000)}
 
 
-def test_a_fetch_is_counted_by_the_tick_after_the_moment_it_was_committed(shop):
+def test_a_fetch_is_counted_by_the_tick_after_the_moment_it_was_committed(shop, member_id):
     """Nothing is counted that is younger than a lock may have been waited for."""
-    member_id = shop.join()
-    register(shop, member_id)
-    count(shop, NOW)
     change(shop, member_id, now=at(10))
     fetch(shop, member_id, at(11))
     with reading(shop.engine, ALL_PROGRAMS) as session:

@@ -12,40 +12,22 @@ from sqlmodel import select
 
 from tests.conftest import NOW
 from tests.factories import program_file
-from tests.services.purchases.shop import Shop, open_shop, purchase
+from tests.services.purchases.shop import VISITS, assert_sound, open_shop, purchase, statistics
 from tests.services.purchases.test_concurrency import TILLS, at_once
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.ledger.models import Posting
-from wallet_server.members.models import Card, MemberStatistics
+from wallet_server.members.models import Card
 from wallet_server.purchases.models import Purchase, Visit
 from wallet_server.purchases.visits import Visited
-from wallet_server.verification import CHECKS
 
 DAY = timedelta(days=1)
 NO_STAMPS: dict[str, Any] = {"pass": {}}
-VISITS: dict[str, Any] = {
-    "code": "two",
-    "name": {"en": "Two visits"},
-    "metric": "visits",
-    "target": 2,
-    "reward": {"points": 40},
-}
 OTHERS = [
     {**VISITS, "code": metric.replace("_", "-"), "metric": metric, "target": 1}
     for metric in ("purchases", "spend_minor", "quantity")
 ]
-
-
-def assert_sound(shop: Shop) -> None:
-    with reading(shop.engine, ALL_PROGRAMS) as session:
-        assert [violation for check in CHECKS for violation in check(session)] == []
-
-
-def statistics(shop: Shop) -> MemberStatistics:
-    with reading(shop.engine, ALL_PROGRAMS) as session:
-        return session.exec(select(MemberStatistics)).one()
 
 
 def test_a_visit_counts_for_visits_and_for_nothing_else(engine: Engine) -> None:

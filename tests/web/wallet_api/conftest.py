@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ from flask.testing import FlaskClient
 from sqlmodel import select
 from werkzeug.test import TestResponse
 
+from passes.apple.certificates import PassIdentity
+from tests.apple_ca import AppleCA
 from tests.conftest import NOW
 from tests.people import publish
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.issuance.keys import KeyVault, import_certificate, signing_request
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.services import passes_changed
 from wallet_server.members.models import Member
@@ -103,6 +107,23 @@ def make_holder(server: ServerContext, slug: str, phone: str, **values: Any) -> 
         program = publish(session, NOW, slug)
         member_id = enrol(session, program, Enrol(phone=phone, **values), now=NOW, actor="member").member_id
     return Cardholder(server, program, member_id)
+
+
+def import_own_certificate(server: ServerContext, program: ProgramDefinition, pass_type: str) -> None:
+    """Give a program a pass type of its own, with a certificate of a test's Apple that is good today."""
+    now = datetime.now(UTC)
+    apple, vault = AppleCA(now), KeyVault(server.settings.WALLET_SECRET_KEY)
+    with transaction(server.engine, ALL_PROGRAMS) as session:
+        request = signing_request(session, vault, program, now).pem
+        import_certificate(
+            session,
+            vault,
+            program,
+            certificate=("pass.cer", apple.pass_certificate(request, pass_type=pass_type)),
+            intermediates=("wwdr.cer", apple.wwdr.der()),
+            expected=PassIdentity("", ""),
+            now=now,
+        )
 
 
 @pytest.fixture

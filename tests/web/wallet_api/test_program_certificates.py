@@ -7,23 +7,18 @@ import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from flask import Flask
 
-from passes.apple.certificates import PassIdentity
-from tests.apple_ca import AppleCA
-from tests.web.wallet_api.conftest import Phone, make_holder
+from tests.web.wallet_api.conftest import Phone, import_own_certificate, make_holder
 from wallet_server.app import create_app
 from wallet_server.context import make_context
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.errors import ConfigurationError
-from wallet_server.issuance.keys import KeyVault, import_certificate, signing_request
 from wallet_server.issuance.pushes import assign_tags
 
 OWN = "pass.com.example.cafe"
-NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -31,18 +26,7 @@ def app(app: Flask, settings, clock) -> Iterator[Flask]:
     """The server after a restart: the café has imported a certificate of its own, the bakery has none."""
     server = app.extensions["wallet"]
     cafe = make_holder(server, "cafe-ohrid", "+38970123456")
-    apple, vault = AppleCA(NOW), KeyVault(settings.WALLET_SECRET_KEY)
-    with transaction(server.engine, ALL_PROGRAMS) as session:
-        request = signing_request(session, vault, cafe.program, NOW).pem
-        import_certificate(
-            session,
-            vault,
-            cafe.program,
-            certificate=("pass.cer", apple.pass_certificate(request, pass_type=OWN)),
-            intermediates=("wwdr.cer", apple.wwdr.der()),
-            expected=PassIdentity("", ""),
-            now=NOW,
-        )
+    import_own_certificate(server, cafe.program, OWN)
     with pytest.raises(ConfigurationError, match="WALLET_SANDBOX is refused"):
         make_context(settings)  # a sandbox's clock must not sign with a certificate that phones trust
     settings = settings.model_copy(update={"WALLET_SANDBOX": False})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from pathlib import Path
@@ -18,15 +18,12 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.http import http_date
 
-from passes.apple.certificates import PassIdentity
-from tests.apple_ca import AppleCA
-from tests.web.wallet_api.conftest import make_holder
+from tests.web.wallet_api.conftest import import_own_certificate, make_holder
 from tests.web.wallet_api.wire import Line, web_server
 from tests.web.wallet_api.world import DEVICE, PUSH, World, join, rows_of, signatures_of
 from wallet_server import tokens
 from wallet_server.context import ServerContext, make_context
 from wallet_server.db import ALL_PROGRAMS, transaction
-from wallet_server.issuance.keys import KeyVault, import_certificate, signing_request
 from wallet_server.issuance.models import Device, Registration
 from wallet_server.settings import load_settings
 
@@ -45,18 +42,7 @@ def running(
     settings = load_settings({"WALLET_DATA_DIR": str(folder), "WALLET_PUBLIC_URL": "http://127.0.0.1:8000"})
     setting_up = make_context(settings)
     baker = make_holder(setting_up, "bakery-bitola", "+38970000000")
-    apple, vault, now = AppleCA(datetime.now(UTC)), KeyVault(settings.WALLET_SECRET_KEY), datetime.now(UTC)
-    with transaction(setting_up.engine, ALL_PROGRAMS) as session:
-        request = signing_request(session, vault, baker.program, now).pem
-        import_certificate(
-            session,
-            vault,
-            baker.program,
-            certificate=("pass.cer", apple.pass_certificate(request, pass_type=OWN)),
-            intermediates=("wwdr.cer", apple.wwdr.der()),
-            expected=PassIdentity("", ""),
-            now=now,
-        )
+    import_own_certificate(setting_up, baker.program, OWN)
     setting_up.engine.dispose()
     context = make_context(settings)
     make_holder(context, "cafe-ohrid", "+38970000000")
