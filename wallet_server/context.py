@@ -93,6 +93,8 @@ class ContextKeeper:
         self._seen = context.wallets.imported
         self._look_at = monotonic() + LOOK_EVERY_S
         self._read_at = monotonic() + READ_EVERY_S
+        self.trouble = ""
+        """Why the keys that were looked at last are not used; empty: they are."""
 
     def current(self) -> ServerContext:
         """The context to work with now; another object than before only when other keys are in force."""
@@ -122,8 +124,13 @@ class ContextKeeper:
         try:
             wallets = load_wallets(before.settings, before.machine_clock.now(), before.engine)
         except ConfigurationError as error:
-            structlog.get_logger().error("imported keys are not used: the ones before stay", error=str(error))
+            if str(error) != self.trouble:  # once, however often it is tried
+                self.trouble = str(error)
+                structlog.get_logger().error("imported keys are not used: the ones before stay", error=self.trouble)
             return False
+        if self.trouble:
+            self.trouble = ""
+            structlog.get_logger().info("the keys can be used again")
         if wallets.says_the_same_as(before.wallets):
             return True
         press = before.press.renewed(wallets.signer, allow_http=wallets.development, programs=wallets.programs)

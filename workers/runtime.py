@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
 
+import structlog
+
 from passes.apple.provider_token import ProviderKeyProblem, ProviderToken
 from passes.apple.push import ApnsSender
 from passes.apple.push_outcome import PushOutcome
@@ -83,6 +85,8 @@ class Runtime:
     chance: random.Random = field(default_factory=random.Random)
     program_pushers: Mapping[UUID, Pusher] = field(default_factory=dict)
     """Lines of programs with a pass type of their own: certificate and topic are another's there."""
+    push_key: bytes | None = field(default=None, repr=False)
+    """The team's push key as it was read last: its file may be gone when a line has to be made anew."""
 
     def close(self) -> None:
         """Hang up."""
@@ -95,17 +99,25 @@ class Runtime:
 
 
 class RuntimeKeeper:
-    """A worker's runtime, whose lines follow the keys that are imported. For one thread."""
+    """A worker's runtime, whose lines follow the keys that are imported. For one thread.
+
+    Keys with which no lines can be made leave everything as it was: the lines in use still work.
+    """
 
     def __init__(self, runtime: Runtime, current: Callable[[], ServerContext]) -> None:
         self._runtime = runtime
         self._current = current
+        self._refused: ServerContext | None = None
 
     def __call__(self) -> Runtime:
         """The runtime to do the next work with; lines whose keys were replaced are hung up and made anew."""
         context = self._current()
-        if context is not self._runtime.context:
-            self._runtime = _renewed(self._runtime, context)
+        if context is not self._runtime.context and context is not self._refused:
+            try:
+                self._runtime = _renewed(self._runtime, context)
+            except ConfigurationError as error:
+                self._refused = context
+                structlog.get_logger().error("no lines can be made with the keys: those before stay", error=str(error))
         return self._runtime
 
     def close(self) -> None:
@@ -118,34 +130,37 @@ def make_runtime(context: ServerContext) -> Runtime:
 
     Raises :class:`ConfigurationError` for an address that cannot be one of a push service.
     """
-    of_programs = {program_id: _pusher(context, signer) for program_id, signer in context.wallets.programs.items()}
+    key = _read_push_key(context)
+    own = {program_id: _pusher(context, signer, key) for program_id, signer in context.wallets.programs.items()}
     return Runtime(
         context=context,
-        pusher=_pusher(context, context.wallets.signer),
+        pusher=_pusher(context, context.wallets.signer, key),
         google=_google(context),
         webhooks=make_webhooks(context),
         mail=make_mail(context),
-        program_pushers=of_programs,
+        program_pushers=own,
+        push_key=key,
     )
 
 
 def _renewed(runtime: Runtime, context: ServerContext) -> Runtime:
     """The runtime with these keys: lines whose keys are the same stay open."""
     before, now = runtime.context.wallets, context.wallets
+    key = _push_key_again(runtime, context)
     # New ones first: whatever is wrong with a key must not leave a worker without any line.
     own = {
         program_id: runtime.program_pushers[program_id]
         if _is_same(before.programs.get(program_id), signer) and program_id in runtime.program_pushers
-        else _pusher(context, signer)
+        else _pusher(context, signer, key)
         for program_id, signer in now.programs.items()
     }
-    pusher = runtime.pusher if _is_same(before.signer, now.signer) else _pusher(context, now.signer)
+    pusher = runtime.pusher if _is_same(before.signer, now.signer) else _pusher(context, now.signer, key)
     google = runtime.google if before.google == now.google else _google(context)
     kept = {id(line) for line in (pusher, google, *own.values())}
     for line in (runtime.pusher, runtime.google, *runtime.program_pushers.values()):
         if line is not None and id(line) not in kept:
             line.close()
-    return replace(runtime, context=context, pusher=pusher, google=google, program_pushers=own)
+    return replace(runtime, context=context, pusher=pusher, google=google, program_pushers=own, push_key=key)
 
 
 def _is_same(before: Signer | None, now: Signer) -> bool:
@@ -160,9 +175,9 @@ def _google(context: ServerContext) -> GoogleCards | None:
     return GoogleCards(parameters, public_url=context.settings.public_url, pace=pace)
 
 
-def _pusher(context: ServerContext, signer: Signer) -> ApnsSender:
+def _pusher(context: ServerContext, signer: Signer, push_key: bytes | None) -> ApnsSender:
     """The line to Apple's push service for one pass type: by the team's push key if there is one."""
-    token = _provider_token(context, signer)
+    token = None if push_key is None else _provider_token(context, signer, push_key)
     try:
         return ApnsSender(
             context.wallets.apns.url,
@@ -176,14 +191,34 @@ def _pusher(context: ServerContext, signer: Signer) -> ApnsSender:
         raise ConfigurationError(f"WALLET_APNS_URL: {error}") from error
 
 
-def _provider_token(context: ServerContext, signer: Signer) -> ProviderToken | None:
-    settings = context.settings
-    if settings.WALLET_APNS_KEY_FILE is None:
+def _read_push_key(context: ServerContext) -> bytes | None:
+    """The file of the team's push key; ``None`` where none is set. Raises :class:`ConfigurationError`."""
+    path = context.settings.WALLET_APNS_KEY_FILE
+    if path is None:
         return None
     try:
-        return ProviderToken.load(
-            settings.WALLET_APNS_KEY_FILE.read_bytes(), key_id=settings.WALLET_APNS_KEY_ID, team_id=signer.team_id
-        )
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"WALLET_APNS_KEY_FILE: {path}: {error.strerror}") from error
+
+
+def _push_key_again(runtime: Runtime, context: ServerContext) -> bytes | None:
+    """The push key read anew; the one in memory where the file is gone or spoilt, which ``/metrics`` tells of."""
+    try:
+        key = _read_push_key(context)
+        if key is not None:
+            _provider_token(context, context.wallets.signer, key)
+    except ConfigurationError as error:
+        if runtime.push_key is None:
+            raise
+        structlog.get_logger().error("the push key cannot be read: the one in memory stays", error=str(error))
+        return runtime.push_key
+    return key
+
+
+def _provider_token(context: ServerContext, signer: Signer, push_key: bytes) -> ProviderToken:
+    try:
+        return ProviderToken.load(push_key, key_id=context.settings.WALLET_APNS_KEY_ID, team_id=signer.team_id)
     except ProviderKeyProblem as problem:
         raise ConfigurationError(f"WALLET_APNS_KEY_FILE: {problem}") from problem
 

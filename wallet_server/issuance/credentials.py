@@ -40,6 +40,14 @@ from wallet_server.settings import Settings
 DEVELOPMENT_PASS_TYPE_ID: Final = "pass.development.wallet-server"  # noqa: S105 - a name, not a secret
 DEVELOPMENT_TEAM_ID: Final = "DEVELOPER0"
 
+KEY_FILES: Final = (
+    "WALLET_APPLE_CERTIFICATE_FILE",
+    "WALLET_APPLE_KEY_FILE",
+    "WALLET_APPLE_WWDR_FILE",
+    "WALLET_APNS_KEY_FILE",
+    "WALLET_APNS_CA_FILE",
+    "WALLET_GOOGLE_SERVICE_ACCOUNT_FILE",
+)
 _FILES: Final = {
     "root": "root.pem",
     "intermediate": "intermediate.pem",
@@ -233,6 +241,15 @@ def load_wallets(settings: Settings, now: datetime, engine: Engine | None = None
         programs=programs,
         imported=imported,
     )
+
+
+def unreadable_files(settings: Settings) -> dict[str, bool]:
+    """By setting that names a file with a key or certificate, whether the file cannot be read at this moment.
+
+    Processes that run have it in memory and go on; their next start would fail.
+    """
+    paths = {name: getattr(settings, name) for name in KEY_FILES}
+    return {name: not os.access(path, os.R_OK) for name, path in paths.items() if path is not None}
 
 
 def load_google(settings: Settings, engine: Engine) -> GoogleParameters | None:

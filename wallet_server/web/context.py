@@ -7,6 +7,7 @@ from typing import Final
 from flask import Flask, current_app
 
 from wallet_server.context import ContextKeeper, ServerContext
+from wallet_server.issuance.credentials import unreadable_files
 
 WALLET: Final = "wallet"
 KEEPER: Final = "wallet_keeper"
@@ -17,6 +18,13 @@ def server() -> ServerContext:
     context = current_app.extensions[WALLET]
     assert isinstance(context, ServerContext)
     return context
+
+
+def key_trouble() -> dict[str, bool]:
+    """Whether there is trouble with keys: by setting that names a file, and with those that were ``imported``."""
+    keeper = current_app.extensions[KEEPER]
+    assert isinstance(keeper, ContextKeeper)
+    return {**unreadable_files(server().settings), "imported": bool(keeper.trouble)}
 
 
 def init_app(app: Flask, context: ServerContext) -> None:

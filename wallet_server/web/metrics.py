@@ -18,7 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.issuance.watch import watched
 from wallet_server.outbox.queries import backlog
-from wallet_server.web.context import server
+from wallet_server.web.context import key_trouble, server
 from wallet_server.web.pass_metrics import PassMetrics
 from wallet_server.web.security import permission
 
@@ -87,4 +87,9 @@ def show() -> Response:
     rows = Gauge("wallet_outbox_rows", "Outbox rows that wait or were given up.", ("state",), registry=own)
     rows.labels("open").set(outbox.open)
     rows.labels("failed").set(outbox.failed)
+    trouble = Gauge(
+        "wallet_key_trouble", "Keys that cannot be read: 1. What is in use goes on.", ("key",), registry=own
+    )
+    for key, unreadable in key_trouble().items():
+        trouble.labels(key).set(unreadable)
     return Response(body + generate_latest(own), content_type=CONTENT_TYPE_LATEST)

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -16,8 +17,9 @@ from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.deliveries import Counts, add_counts
 from wallet_server.issuance.watch import look, take_stock
 from wallet_server.members.services import Enrolled
+from wallet_server.web.context import KEEPER
 
-ORDER = ["method", "route", "status", "wallet", "state", "step", "kind", "le"]
+ORDER = ["method", "route", "status", "wallet", "state", "step", "kind", "key", "le"]
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 
 
@@ -79,3 +81,9 @@ def test_the_docs_list_every_metric_and_its_labels(
     rows = re.findall(r"^\| `(wallet_\w+)` \| (\w+) \| (.*?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     listed = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     assert served == listed
+
+
+def test_trouble_with_imported_keys_is_told(client: FlaskClient, app: Flask) -> None:
+    assert 'wallet_key_trouble{key="imported"} 0.0' in client.get("/metrics").get_data(as_text=True)
+    app.extensions[KEEPER].trouble = "The key cannot be opened."
+    assert 'wallet_key_trouble{key="imported"} 1.0' in client.get("/metrics").get_data(as_text=True)

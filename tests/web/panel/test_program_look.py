@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlmodel import col, select
 from werkzeug.test import TestResponse
@@ -28,6 +30,8 @@ from wallet_server.outbox.models import OutboxRow
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
 from wallet_server.staff.models import AuditRecord
+from wallet_server.web.context import WALLET
+from wallet_server.web.panel import program_look_preview
 
 PAGE = "/panel/programs/cafe-ohrid/program/look"
 PROGRESS = f"{PAGE}/progress"
@@ -328,3 +332,14 @@ def test_another_programs_look_is_not_there(sign_in: SignIn, cast: Cast) -> None
     stranger = sign_in("owner@bakery.example")
     assert stranger.get(PAGE).status_code == 404
     assert sign_in("cashier@cafe.example").get(PAGE).status_code == 403
+
+
+def test_the_preview_knows_the_certificate_in_use(app: Flask, server: ServerContext) -> None:
+    """Its press outlives an import; what it has drawn by then stays."""
+    with app.app_context():
+        first = program_look_preview._press()
+        signer: Any = object()
+        app.extensions[WALLET] = replace(server, wallets=replace(server.wallets, signer=signer))
+        now = program_look_preview._press()
+    assert (first._signer, now._signer) == (server.wallets.signer, signer)
+    assert now._strips is first._strips

@@ -117,15 +117,15 @@ def _google_pictures(program: ProgramDefinition, state: CardState) -> dict[str, 
 def _press() -> PassPress:
     """A press for drafts alone: dozens of colours that somebody only tries must not push real pictures out."""
     context = server()
-    return _kept(
+    signer, programs = context.wallets.signer, context.wallets.programs
+    kept = _kept(
         "draft_press",
         lambda: PassPress(
-            context.wallets.signer,
-            allow_http=True,
-            picture_of=stored_pictures(context.engine),
-            strips_bytes=ART_BYTES_KEPT,
+            signer, allow_http=True, picture_of=stored_pictures(context.engine), strips_bytes=ART_BYTES_KEPT
         ),
     )
+    # What it has drawn is kept; the certificates are those in use at this moment.
+    return kept.renewed(signer, allow_http=True, programs=programs)
 
 
 def _kept(name: str, make: Callable[[], Value]) -> Value:
