@@ -30,3 +30,4 @@ class Recovery(ProgramOwned, table=True):
     expires_at: datetime = Field(sa_type=UTCDateTime)
     member_id: UUID | None = Field(default=None, description="Whose contact it was, if a mail was asked for.")
     used_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="When the link was used, or ended.")
+    used_by: str | None = Field(default=None, max_length=64, description="Which form used it: a second click is known.")

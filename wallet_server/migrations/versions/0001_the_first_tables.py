@@ -977,6 +977,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("member_id", sa.Uuid(), nullable=True),
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("used_by", sa.String(length=64), nullable=True),
         sa.ForeignKeyConstraint(
             ["program_id", "member_id"],
             ["member.program_id", "member.id"],
