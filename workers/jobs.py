@@ -149,8 +149,7 @@ def _settle(runtime: Runtime, settled: Settled) -> None:
     now = runtime.context.clock.now()
     with transaction(runtime.context.engine, ALL_PROGRAMS) as session:
         settled.record(session, now)
-        for row in settled.done:
-            outbox.finish(session, row, now)
+        outbox.finish_all(session, settled.done, now)
         for again in settled.again:
             delay = again.delay
             if delay is None:

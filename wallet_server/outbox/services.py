@@ -15,9 +15,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
-from wallet_server.db import insert_rows
+from wallet_server.db import UTCDateTime, insert_rows
 from wallet_server.outbox.models import OutboxRow
+from wallet_server.reads import Asked, OneOf, Read, ask, one_round
 
+OUTBOX: sa.Table = OutboxRow.__table__  # type: ignore[attr-defined]
 LEASE: Final = timedelta(seconds=30)
 """A job must be over, and its rows finished, within this time."""
 RING_AGAIN_AFTER: Final = timedelta(seconds=5)
@@ -97,7 +99,7 @@ def add_many(session: Session, works: Sequence[Work], *, now: datetime) -> None:
     )
 
 
-def _free(now: datetime) -> sa.ColumnElement[bool]:
+def _free(now: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool]:
     """Nobody works on the row: it waits, or its worker's lease has lapsed (but not too often)."""
     return sa.and_(
         col(OutboxRow.not_before) <= now,
@@ -159,48 +161,72 @@ def claim(session: Session, ids: Collection[int], now: datetime) -> list[Leased]
     A lapsed lease is taken over under a new generation. Rows come in the order of urgency.
     """
     assert len(ids) <= CLAIM_MAX, f"{len(ids)} rows were to be claimed at once"
-    wanted = (
-        sa.select(col(OutboxRow.id))
-        .where(col(OutboxRow.id).in_(list(ids)), _free(now))
-        .order_by(col(OutboxRow.id))
-        .with_for_update(skip_locked=True)
-    )
-    rows = session.execute(
-        sa.update(OutboxRow)
-        .where(_among(wanted))
-        .values(
-            state="leased",
-            lease_until=now + LEASE,
-            lease_generation=col(OutboxRow.lease_generation) + 1,
-            attempts=col(OutboxRow.attempts) + 1,
-            # The old state is what the row had before this statement: leased means that a worker died.
-            lapses=col(OutboxRow.lapses) + sa.case((col(OutboxRow.state) == "leased", 1), else_=0),
-        )
-        .returning(
-            col(OutboxRow.priority),
-            col(OutboxRow.id),
-            col(OutboxRow.topic),
-            col(OutboxRow.program_id),
-            col(OutboxRow.payload),
-            col(OutboxRow.lease_generation),
-            col(OutboxRow.attempts),
-        ),
-        execution_options={"synchronize_session": False},
-    ).all()
+    values = {"ids": list(ids), "now": now, "until": now + LEASE}
+    rows = ask(session, Asked(_CLAIM, values, list))
     return [Leased(*row[1:]) for row in sorted(rows, key=lambda row: (row[0], row[1]))]
 
 
-def _held(leased: Leased) -> sa.ColumnElement[bool]:
+def _lease(one_of: OneOf) -> sa.sql.dml.ReturningUpdate[Any]:
+    table = OUTBOX.c
+    now, until = (sa.bindparam(name, type_=UTCDateTime()) for name in ("now", "until"))
+    wanted = sa.select(table.id).where(one_of(table.id, "ids"), _free(now)).order_by(table.id)
+    return (
+        sa.update(OUTBOX)
+        .where(_among(wanted.with_for_update(skip_locked=True)))
+        .values(
+            state="leased",
+            lease_until=until,
+            lease_generation=table.lease_generation + 1,
+            attempts=table.attempts + 1,
+            # The old state is what the row had before this statement: leased means that a worker died.
+            lapses=table.lapses + sa.case((table.state == "leased", 1), else_=0),
+        )
+        .returning(
+            table.priority,
+            table.id,
+            table.topic,
+            table.program_id,
+            table.payload,
+            table.lease_generation,
+            table.attempts,
+        )
+    )
+
+
+_CLAIM: Final = Read(_lease)
+
+
+def _held(row: Any, generation: Any) -> sa.ColumnElement[bool]:
     return sa.and_(
-        col(OutboxRow.id) == leased.id,
+        col(OutboxRow.id) == row,
         col(OutboxRow.state) == "leased",
-        col(OutboxRow.lease_generation) == leased.generation,
+        col(OutboxRow.lease_generation) == generation,
     )
 
 
 def finish(session: Session, leased: Leased, now: datetime) -> bool:
     """Mark a row done. False: the lease was lost meanwhile, and the row is another worker's."""
-    return _mark(session, leased, state="done", finished_at=now, lease_until=None, error="")
+    return finish_all(session, [leased], now) == 1
+
+
+def finish_all(session: Session, rows: Collection[Leased], now: datetime) -> int:
+    """Mark rows done, in one round; how many. The others' leases were lost meanwhile."""
+    with one_round(session) as asks:
+        answers = [asks(Asked(_FINISH, {"row": row.id, "generation": row.generation, "now": now}, len)) for row in rows]
+    return sum(answer.value for answer in answers)
+
+
+def _finish(_one_of: OneOf) -> sa.sql.dml.ReturningUpdate[Any]:
+    row = sa.bindparam("row", type_=OUTBOX.c.id.type)
+    return (
+        sa.update(OUTBOX)
+        .where(_held(row, sa.bindparam("generation", type_=sa.Integer())))
+        .values(state="done", finished_at=sa.bindparam("now", type_=UTCDateTime()), lease_until=None, error="")
+        .returning(OUTBOX.c.id)
+    )
+
+
+_FINISH: Final = Read(_finish)
 
 
 def retry(
@@ -224,7 +250,7 @@ def retry(
 
 def _mark(session: Session, leased: Leased, **values: Any) -> bool:
     result = session.execute(
-        sa.update(OutboxRow).where(_held(leased)).values(**values).returning(col(OutboxRow.id)),
+        sa.update(OutboxRow).where(_held(leased.id, leased.generation)).values(**values).returning(col(OutboxRow.id)),
         execution_options={"synchronize_session": False},
     )
     return result.scalar_one_or_none() is not None
