@@ -6,6 +6,7 @@ same shape and one row of work, in the same statements; whose contact it is, is 
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,6 +27,8 @@ from wallet_server.tokens import TokenMint
 
 RECOVERY_REQUESTED: Final = "recovery.requested"
 QUEUE: Final = "bulk"
+PRESSED_AGAIN_WITHIN: Final = timedelta(minutes=1)
+"""So soon after a link was used the same form may press its button once more."""
 MAILS_MAX: Final = 3
 MAILS_WITHIN: Final = timedelta(hours=1)
 """More mails than this nobody gets, whoever asks for them."""
@@ -37,6 +40,14 @@ class OpenLink:
 
     recovery_id: UUID
     member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class UsedLink:
+    """Whose card a link has brought back; ``again``: a second press on the same form, to which nothing is done."""
+
+    member: Member
+    again: bool
 
 
 def link_over() -> DomainError:
@@ -88,14 +99,17 @@ def look_up(session: Session, program: ProgramDefinition, recovery_id: UUID, now
     )
 
 
-def open_link(session: Session, mint: TokenMint, token: str, now: datetime) -> OpenLink:
+def open_link(session: Session, mint: TokenMint, token: str, now: datetime, *, by: str = "") -> OpenLink:
     """What a link would bring back, without using it up: mail programs look at links before people do.
 
-    Needs a session over all programs: the link is what names the program. Raises :func:`link_over`.
+    ``by`` is the form that is about to use it, which may have used it a moment ago. Needs a session over all
+    programs: the link is what names the program. Raises :func:`link_over`.
     """
     recovery_id = mint.recovery_of_token(token)
     recovery = session.get(Recovery, recovery_id) if recovery_id else None
-    if recovery is None or recovery.member_id is None or recovery.used_at is not None or now > recovery.expires_at:
+    if recovery is None or recovery.member_id is None or now > recovery.expires_at:
+        raise link_over()
+    if recovery.used_at is not None and not _is_pressed_again(recovery, by, now):
         raise link_over()
     member = session.exec(select(Member).where(Member.id == recovery.member_id)).one_or_none()
     if member is None or member.left_at is not None:
@@ -103,10 +117,12 @@ def open_link(session: Session, mint: TokenMint, token: str, now: datetime) -> O
     return OpenLink(recovery.id, member)
 
 
-def use_link(session: Session, recovery_id: UUID, now: datetime) -> Member:
-    """Use a link up, and with it the others that the member was sent; returns the member.
+def use_link(session: Session, recovery_id: UUID, now: datetime, *, by: str) -> UsedLink:
+    """Use a link up, and with it the others that the member was sent.
 
-    Of two presses at once one gets the card. Raises :func:`link_over`.
+    Of two presses at once one uses it. The other one is led to the same card if it comes from the same form, ``by``
+    (a secret's fingerprint): somebody who clicks twice must not read that his link is over. Raises
+    :func:`link_over`.
     """
     member_id = session.scalar(sa.select(col(Recovery.member_id)).where(col(Recovery.id) == recovery_id))
     if member_id is None:
@@ -117,14 +133,26 @@ def use_link(session: Session, recovery_id: UUID, now: datetime) -> Member:
     used = session.execute(
         sa.update(Recovery)
         .where(col(Recovery.id) == recovery_id, col(Recovery.used_at).is_(None), col(Recovery.expires_at) >= now)
-        .values(used_at=now)
+        .values(used_at=now, used_by=by)
         .returning(col(Recovery.id)),
         execution_options={"synchronize_session": False},
     ).one_or_none()
-    if used is None or member.left_at is not None:
+    if member.left_at is not None:
         raise link_over()
+    if used is None:
+        recovery = session.get_one(Recovery, recovery_id, populate_existing=True)
+        if not _is_pressed_again(recovery, by, now):
+            raise link_over()
+        return UsedLink(member, again=True)
     end_links(session, member.id, now)
-    return member
+    return UsedLink(member, again=False)
+
+
+def _is_pressed_again(recovery: Recovery, by: str, now: datetime) -> bool:
+    used_at, used_by = recovery.used_at, recovery.used_by or ""
+    if used_at is None or not by or now > used_at + PRESSED_AGAIN_WITHIN:
+        return False
+    return hmac.compare_digest(by, used_by)
 
 
 def end_links(session: Session, member_id: UUID, now: datetime) -> None:

@@ -23,24 +23,28 @@ def shop(engine: Engine) -> Shop:
     return open_shop(engine, points={"base_percent": 10})
 
 
-def test_of_several_presses_at_once_one_gets_the_card(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("forms", "answers"), [("abcd", ["used", *["link_over"] * 3]), ("aaaa", ["used", *["again"] * 3])]
+)
+def test_of_several_presses_at_once_one_gets_the_card(shop: Shop, forms: str, answers: list[str]) -> None:
     with transaction(shop.engine, shop.program.id) as session:
         recovery_id = request(session, shop.program, Contact(email="person0@example.com"), now=NOW)
         session.flush()
         look_up(session, shop.program, recovery_id, NOW)
     together = Barrier(4)
 
-    def press(_number: int) -> str:
+    def press(form: str) -> str:
         together.wait(20)
         try:
             with transaction(shop.engine, shop.program.id) as session:
-                return str(use_link(session, recovery_id, NOW).id)
+                used = use_link(session, recovery_id, NOW, by=form)
+                assert used.member.id == shop.member_id
+                return "again" if used.again else "used"
         except DomainError as error:
             return error.code
 
     with ThreadPoolExecutor(4) as pool:
-        answers = sorted(pool.map(press, range(4)))
-    assert answers == sorted([str(shop.member_id), "link_over", "link_over", "link_over"])
+        assert sorted(pool.map(press, forms)) == sorted(answers)
 
 
 def test_a_new_card_has_all_that_the_old_one_had(shop: Shop) -> None:

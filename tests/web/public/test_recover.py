@@ -9,6 +9,7 @@ from io import BytesIO
 from zipfile import ZipFile
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlmodel import select
 
@@ -107,12 +108,33 @@ def test_a_used_link_ends_the_others(
     assert client.get(first).status_code == 410
 
 
-def test_pressing_twice_opens_once(
+def test_who_clicks_twice_comes_to_the_card_and_nobody_else_does(
+    app: Flask, client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    link = link_for(client, server, cast, clock)
+    csrf, other = csrf_of(client, link), app.test_client()
+    others = csrf_of(other, link)
+    answers = [client.post(link, data={"csrf_token": csrf}) for _ in range(2)]
+    assert {(answer.status_code, answer.location) for answer in answers} == {
+        (303, f"/m/{server.mint.page_token(ana.member_id)}/welcome")
+    }
+    assert other.post(link, data={"csrf_token": others}).status_code == 410
+    assert client.post(link, data={"csrf_token": csrf, "phone": "stolen"}).status_code == 410, "it was not done"
+    clock.advance(timedelta(minutes=1))
+    assert client.post(link, data={"csrf_token": csrf}).status_code == 303
+    clock.advance(timedelta(seconds=1))
+    assert client.post(link, data={"csrf_token": csrf}).status_code == 410
+
+
+def test_who_clicks_twice_for_a_new_card_gets_one(
     client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
 ) -> None:
     link = link_for(client, server, cast, clock)
-    csrf = csrf_of(client, link)
-    assert [client.post(link, data={"csrf_token": csrf}).status_code for _ in range(2)] == [303, 410]
+    form = {"csrf_token": csrf_of(client, link), "phone": "stolen"}
+    answers = [client.post(link, data=form).location for _ in range(2)]
+    assert answers == [f"/m/{server.mint.page_token(ana.member_id, 1)}/welcome"] * 2
+    with reading(server.engine, ALL_PROGRAMS) as session:
+        assert len(session.exec(select(Card).where(Card.member_id == ana.member_id)).all()) == 2
 
 
 def test_a_link_is_good_for_fifteen_minutes(
@@ -196,7 +218,7 @@ def without_mail(app, settings, server: ServerContext) -> FlaskClient:
 
 
 def test_without_a_mail_server_the_page_sends_people_to_the_till(
-    client: FlaskClient, without_mail: FlaskClient, server: ServerContext, cast: Cast
+    client: FlaskClient, without_mail: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
 ) -> None:
     page = without_mail.get(RECOVER)
     assert "Ask at the till" in text_of(page)
@@ -204,12 +226,38 @@ def test_without_a_mail_server_the_page_sends_people_to_the_till(
     csrf = csrf_of(without_mail, "/join/cafe-ohrid")
     assert without_mail.post(RECOVER, data={"csrf_token": csrf, "contact": ANA}).status_code == 200
     assert recoveries(server) == []
+    enrol_member(server, cast.cafe, clock, phone="+38970123456")
+    again = submit(without_mail, "/join/cafe-ohrid", {"contact": "+38970123456"})
+    assert again.location == f"{RECOVER}?joining=yes"
+    assert "We have made no new card." in text_of(without_mail.get(again.location))
+    assert recoveries(server) == []
 
 
-def test_whoever_is_a_member_already_is_shown_the_way(client: FlaskClient, ana: Enrolled, cast: Cast) -> None:
-    answer = submit(client, "/join/cafe-ohrid", {"contact": "+38970123456"})
-    assert f'href="{RECOVER}"' in answer.get_data(as_text=True)
+def test_whoever_joins_again_on_another_phone_is_sent_the_card(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
     assert f'href="{RECOVER}"' in client.get("/join/cafe-ohrid").get_data(as_text=True)
+    answer = submit(client, "/join/cafe-ohrid", {"contact": "+38970123456"})
+    assert (answer.status_code, answer.location) == (303, f"{RECOVER}/sent?joining=yes")
+    assert client.get_cookie("member-cafe-ohrid") is None
+    text = text_of(client.get(answer.location))
+    assert "We have made no new card." in text
+    assert "If you are a member" in text, "whose contact it is, is said by mail only"
+    [recovery] = recoveries(server)
+    with transaction(server.engine, cast.cafe.id) as session:
+        look_up(session, cast.cafe, recovery.id, clock.now())
+    link = f"/lost/{server.mint.recovery_token(recovery.id)}"
+    assert submit(client, link, {}).location == f"/m/{server.mint.page_token(ana.member_id)}/welcome"
+
+
+def test_joining_again_and_again_writes_no_more_mails_than_asking_for_the_card(
+    client: FlaskClient, server: ServerContext, ana: Enrolled, cast: Cast
+) -> None:
+    csrf = csrf_of(client, "/join/cafe-ohrid")
+    wish = {"csrf_token": csrf, "contact": "+38970123456"}
+    answers = [client.post("/join/cafe-ohrid", data=wish).status_code for _ in range(6)]
+    assert answers == [303] * 5 + [429]
+    assert len(recoveries(server)) == 5
 
 
 def test_a_stolen_phone_is_shut_out(

@@ -20,6 +20,7 @@ from wallet_server.programs.queries import load_program
 from wallet_server.web.context import server
 from wallet_server.web.member.addresses import joined_here, remember_joined, token_of
 from wallet_server.web.public.pages import brand_url
+from wallet_server.web.public.recover import bring_back
 from wallet_server.web.rendering import language, page, reader, see_other
 from wallet_server.web.security import limit_rate, permission
 
@@ -88,14 +89,8 @@ def submit(slug: str, channel: str = DEFAULT_CHANNEL) -> Response:
         enrolled = enrol(session, program, command, now=context.clock.now(), actor="member")
         token = token_of(session, enrolled.member_id)
     if not enrolled.created and joined_here(program) != token:
-        join_url = url_for("join.show", slug=slug, channel=channel)
-        return page(
-            "public/already.html",
-            program_name=program.name(language()),
-            brand_url=brand_url(program),
-            join_url=join_url,
-            recover_url=url_for("recover.show", slug=slug),
-        )
+        # Anybody may have typed it: the card is shown to nobody here, and comes by mail.
+        return bring_back(program, parsed)
     response = see_other(url_for("member.welcome", token=token))
     remember_joined(response, program.slug, token)
     return response

@@ -52,11 +52,27 @@ def ask(slug: str) -> Response:
         contact = parse_contact(typed, program.section.country)
     except DomainError:
         return _form_page(program, typed=typed[:254], error=_contact_error(typed), http_status=422)
+    _request(program, contact)
+    return see_other(url_for("recover.sent", slug=slug))
+
+
+def bring_back(program: ProgramDefinition, contact: Contact) -> Response:
+    """Lead somebody to his card who has asked for a new one with a contact that has one.
+
+    By mail, as :func:`ask`; without a mail server to the page that says how the till helps. Neither page says whose
+    contact it is. The caller has limited what one address may ask for.
+    """
+    if not _has_mail():
+        return see_other(url_for("recover.show", slug=program.slug, joining="yes"))
+    _request(program, contact)
+    return see_other(url_for("recover.sent", slug=program.slug, joining="yes"))
+
+
+def _request(program: ProgramDefinition, contact: Contact) -> None:
     limit_rate("recover-contact", REQUESTS_BY_CONTACT, _key(program, contact))
     context = server()
     with transaction(context.engine, program.id) as session:
         recovery.request(session, program, contact, now=context.clock.now())
-    return see_other(url_for("recover.sent", slug=slug))
 
 
 @blueprint.get("/recover/<slug>/sent")
@@ -88,15 +104,20 @@ def use(token: str) -> Response:
     limit_rate("recover-link", LINKS_BY_ADDRESS)
     context = server()
     now = context.clock.now()
+    stolen = request.form.get("phone") == "stolen"
+    # The proof in the form is this browser's alone, and the same for both clicks of a double click. Who ticks the
+    # box afterwards wants something else, and must not read that it was done.
+    by = fingerprint(f"{request.form.get('csrf_token', '')} {stolen}")
     with transaction(context.engine, ALL_PROGRAMS) as session:
         try:
-            opened = recovery.open_link(session, context.mint, token[:TOKEN_LENGTH_MAX], now)
-            member = recovery.use_link(session, opened.recovery_id, now)
+            opened = recovery.open_link(session, context.mint, token[:TOKEN_LENGTH_MAX], now, by=by)
+            used = recovery.use_link(session, opened.recovery_id, now, by=by)
         except DomainError:
             return _over()
+        member = used.member
         set_scope(session, member.program_id)
         program = load_program(session, program_id=member.program_id)
-        if request.form.get("phone") == "stolen":
+        if stolen and not used.again:
             replace_card(session, program, member, actor=MEMBER_ACTOR, now=now)
         page_token = token_of(session, member.id)
     response = see_other(url_for("member.welcome", token=page_token))
@@ -133,6 +154,7 @@ def _form_page(
         token=token,
         by_mail=_has_mail(),
         minutes=MINUTES,
+        joining=request.args.get("joining") == "yes",
     )
 
 
