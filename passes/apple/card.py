@@ -11,8 +11,9 @@ from functools import lru_cache
 from typing import Final
 
 from passes.apple.envelope import Code
+from passes.apple.layout import Shown
 from passes.apple.model import Barcode, Pass, PassFields, PassStyle
-from passes.content import FieldValue, PassContent, PassField
+from passes.content import PassContent, PassField
 
 FRONT_FIELDS_MAX: Final = 4  # secondary + auxiliary share one row when the code is square
 CARD_KEY: Final = "card_number"
@@ -23,28 +24,18 @@ _CODE_PLACE = re.compile(r"barcodes\[(\d+)\](.*)")
 
 
 _Fields = tuple[PassField, ...]
-_Groups = tuple[_Fields, _Fields, _Fields, _Fields, _Fields, _Fields, _Fields]
-"""The fields in the order of the groups in `PassFields`."""
 
 
 def pass_of(content: PassContent) -> Pass:
     """Lay a loyalty card out. What Apple forbids is found when the pass is written."""
     number = PassField(key=CARD_KEY, label=content.card.label, value=content.card.number)
-    header, primary, secondary, auxiliary, back, footer, additional_info = _groups(content, number)
+    front, progress, back = _groups(content, number)
     return Pass(
         serial_number=content.serial_number,
         organization_name=content.organization_name,
         description=content.description,
         style=PassStyle.STORE_CARD,
-        fields=PassFields(
-            header=header,
-            primary=primary,
-            secondary=secondary,
-            auxiliary=auxiliary,
-            back=back,
-            footer=footer,
-            additional_info=additional_info,
-        ),
+        fields=PassFields(header=(content.points,), secondary=front, auxiliary=progress, back=back),
         colors=content.colors,
         barcodes=tuple([Barcode(format=f, message=m, caption=c) for f, m, _encoding, c in codes_of(content)]),
         images=content.images,
@@ -67,15 +58,16 @@ def pass_of(content: PassContent) -> Pass:
     )
 
 
-def shown_by(content: PassContent) -> tuple[_Groups, list[FieldValue]]:
-    """Return the groups of fields, and the values that they show.
+def shown_by(content: PassContent) -> Shown:
+    """Return the fields, and the values that they show.
 
     The field of the card's number has none of its own: it is one for all cards with this label.
     """
-    groups = _groups(content, _number_field(content.card.label))
-    values = [item.value for group in groups for item in group]
+    front, progress, back = _groups(content, _number_field(content.card.label))
+    fields = (content.points, *front, *progress, *back)
+    values = [item.value for item in fields]
     values[-1 - len(content.back)] = content.card.number
-    return groups, values
+    return Shown((1, 0, len(front), len(progress), len(back), 0, 0), fields, values)
 
 
 @lru_cache(maxsize=LABELS_KEPT)
@@ -83,7 +75,8 @@ def _number_field(label: str) -> PassField:
     return PassField(key=CARD_KEY, label=label, value="")
 
 
-def _groups(content: PassContent, number: PassField) -> _Groups:
+def _groups(content: PassContent, number: PassField) -> tuple[_Fields, _Fields, _Fields]:
+    """Return the secondary and auxiliary fields and those of the back; the header is the balance."""
     front: _Fields = ()
     if content.tier is not None:
         front = (content.tier,)
@@ -92,7 +85,7 @@ def _groups(content: PassContent, number: PassField) -> _Groups:
     room = FRONT_FIELDS_MAX - len(front)
     news = () if content.news is None else (content.news,)
     back = (*news, *content.progress[room:], number, *content.back)
-    return (content.points,), (), front, content.progress[:room], back, (), ()
+    return front, content.progress[:room], back
 
 
 def codes_of(content: PassContent) -> list[Code]:

@@ -81,7 +81,6 @@ def steady(card: Pass, *, pass_type_id: str, team_id: str, allow_http: bool) -> 
         if card.style not in _TICKETS:
             raise PassContentError("grouping_identifier", "only boarding passes and event tickets are grouped")
         document["groupingIdentifier"] = required_text("grouping_identifier", card.grouping_identifier)
-    document.update(_places(card.places, card.max_distance_meters))
     if card.beacons:
         document["beacons"] = list(_beacons(card.beacons))
     if card.nfc is not None:
@@ -188,7 +187,8 @@ def _ean13(digits: str) -> bool:
     return sum(int(digit) * (3 if index % 2 else 1) for index, digit in enumerate(digits)) % 10 == 0
 
 
-def _places(places: Sequence[Place], max_distance_meters: float | None) -> JsonObject:
+def places_json(places: Sequence[Place], max_distance_meters: float | None) -> JsonObject:
+    """Return `locations` and `maxDistance`. Raises `PassContentError`."""
     if len(places) > PLACES_MAX:
         raise PassContentError("places", f"a pass has at most {PLACES_MAX} locations")
     document: JsonObject = {}

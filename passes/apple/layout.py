@@ -11,11 +11,20 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from typing import Final, NamedTuple
 
-from passes.apple.fields import SHAPE, Shape, Writer, around_value, more_of, shape_of
+from passes.apple.fields import (
+    SHAPE,
+    TEXT_CHARACTERS_MAX,
+    Shape,
+    Writer,
+    around_value,
+    check_value,
+    more_of,
+    shape_of,
+)
 from passes.apple.model import PassStyle
+from passes.apple.semantics import is_writable
 from passes.content import FieldValue, PassContentError, PassField
 
 FIELDS_MAX: Final = 60
@@ -43,29 +52,51 @@ _ROW_IS_SHARED: Final = (PassStyle.STORE_CARD, PassStyle.COUPON, PassStyle.GENER
 _HOLE: Final = "\0"
 """Where a value goes: JSON has no such character, it is escaped in texts."""
 
-Groups = tuple[tuple[PassField, ...], ...]
-"""The groups of fields in the order of `GROUPS`."""
+
+class Shown(NamedTuple):
+    """The fields of a style, group after group in the order of `GROUPS`, and the values to show in them."""
+
+    counts: tuple[int, ...]
+    """How many fields each group has."""
+    fields: tuple[PassField, ...]
+    values: Sequence[FieldValue]
 
 
-def style_text(groups: Groups, values: Sequence[FieldValue], frame: Frame) -> str:
-    """Return the member `frame.style` of `pass.json` with `values` in the fields of all groups, in this order.
+def style_text(shown: Shown, frame: Frame) -> str:
+    """Return the member `frame.style` of `pass.json`.
 
     Raises `PassContentError` naming the field as ``<where>.back[2].value``.
     """
-    items = tuple(chain.from_iterable(groups))
-    layout = _layout(tuple(map(len, groups)), tuple(map(shape_of, items)), tuple(map(type, values)), frame)
-    written: list[str] = []
+    fields, values = shown.fields, shown.values
+    layout = _layout(shown.counts, tuple(map(shape_of, fields)), tuple(map(type, values)), frame)
     try:
-        for item, value, write in zip(items, values, layout.writers, strict=True):
-            text = write(value)
+        written = [write(value) for write, value in zip(layout.writers, values, strict=True)]
+        for index, item in enumerate(fields):
             if item.link is not None or item.semantics is not None:
-                text += more_of(item, layout.groups[len(written)], frame.style)
-            written.append(text)
-    except PassContentError as error:
-        raise PassContentError(f"{layout.places[len(written)]}.{error.where}", error.rule) from error
+                written[index] += more_of(item, layout.groups[index], frame.style)
+    except PassContentError:
+        _refuse(shown, layout, frame)
+        raise
     texts = layout.texts.copy()
     texts[1::2] = written
-    return "".join(texts)
+    text = "".join(texts)
+    # As long as the whole is shorter than a text may be, no text in it is too long.
+    if len(text) > TEXT_CHARACTERS_MAX or not (text.isascii() or is_writable(text)):
+        _refuse(shown, layout, frame)
+    return text
+
+
+def _refuse(shown: Shown, layout: _Layout, frame: Frame) -> None:
+    """Raise `PassContentError` with the name of the first field whose value is wrong, if there is one."""
+    for item, value, write, group, place in zip(
+        shown.fields, shown.values, layout.writers, layout.groups, layout.places, strict=True
+    ):
+        try:
+            check_value(value)
+            write(value)
+            more_of(item, group, frame.style)
+        except PassContentError as error:
+            raise PassContentError(f"{place}.{error.where}", error.rule) from error
 
 
 class Frame(NamedTuple):

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 
@@ -21,16 +22,18 @@ from passes.apple.card import codes_of, house_name, logo_text, shown_by
 from passes.apple.envelope import Code, code_of
 from passes.apple.events import boarding_json, event_json
 from passes.apple.fields import TO_JSON, fields_json
-from passes.apple.layout import GROUPS, POSTER, Frame, style_text
+from passes.apple.layout import GROUPS, POSTER, Frame, Shown, style_text
 from passes.apple.model import Pass, PassFields, PassStyle, RelevantMoment, RelevantSpan
 from passes.apple.semantics import Semantics, semantics_json
-from passes.content import PassContent, PassContentError, w3c_date
+from passes.content import PassContent, PassContentError, Place, w3c_date
 
 JsonObject = dict[str, object]
 
 RELEVANT_DATES_MAX: Final = 30
 USER_INFO_BYTES_MAX: Final = 16 * 1024
 STEADY_KEPT: Final = 512
+PLACES_KEPT: Final = 1_024
+"""Sets of places that are kept: about 1 kB each."""
 SQUARE_CODES: Final = ("qr", "aztec")
 
 _SERIAL = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -43,8 +46,6 @@ _SHARED: Final = (
     "description",
     "colors",
     "voided",
-    "places",
-    "max_distance_meters",
     "beacons",
     "nfc",
     "featured_actions",
@@ -97,7 +98,7 @@ def _loyalty_card(content: PassContent, identity: _Identity) -> list[str]:
     parts = [
         _steady((PassStyle.STORE_CARD, logo_text(content), False, None), _shared_parts(content), identity),
         *_members(content, codes),
-        style_text(*shown_by(content), _STORE_CARD_SQUARE if _is_square(codes) else _STORE_CARD),
+        style_text(shown_by(content), _STORE_CARD_SQUARE if _is_square(codes) else _STORE_CARD),
     ]
     if content.semantics is not None:
         parts.append(_semantics(content.semantics, PassStyle.STORE_CARD))
@@ -128,8 +129,9 @@ def _any_pass(card: Pass, identity: _Identity) -> list[str]:
 
 def _style(fields: PassFields, style: str, where: str, *, has_square_code: bool = False) -> str:
     groups = _groups(fields)
-    values = [item.value for items in groups for item in items]
-    return style_text(groups, values, Frame(style, where, fields.transit_type, has_square_code))
+    items = tuple(chain.from_iterable(groups))
+    shown = Shown(tuple(map(len, groups)), items, [item.value for item in items])
+    return style_text(shown, Frame(style, where, fields.transit_type, has_square_code))
 
 
 @lru_cache(maxsize=STEADY_KEPT)
@@ -139,6 +141,12 @@ def _steady(of_a_pass: tuple[Any, ...], shared: tuple[Any, ...], identity: _Iden
     pass_type_id, team_id, allow_http = identity
     card = Pass(serial_number="", fields=_NO_FIELDS, **parts)
     return TO_JSON(envelope.steady(card, pass_type_id=pass_type_id, team_id=team_id, allow_http=allow_http))[1:-1]
+
+
+@lru_cache(maxsize=PLACES_KEPT)
+def _places(places: tuple[Place, ...], max_distance_meters: float | None) -> str:
+    """Write the places apart from the rest: members have their own, and many have the same."""
+    return TO_JSON(envelope.places_json(places, max_distance_meters))[1:-1]
 
 
 def _members(card: PassContent | Pass, codes: Sequence[Code]) -> list[str]:
@@ -152,6 +160,8 @@ def _members(card: PassContent | Pass, codes: Sequence[Code]) -> list[str]:
         parts.append(f'"barcodes":{envelope.barcodes_text(codes)}')
     if card.authentication_token is not None or card.update_url is not None:
         parts.append(envelope.token_text(card.update_url, card.authentication_token))
+    if card.places or card.max_distance_meters is not None:
+        parts.append(_places(card.places, card.max_distance_meters))
     if card.expires_at is not None:
         parts.append(f'"expirationDate":"{w3c_date("expires_at", card.expires_at)}"')
     return parts

@@ -103,6 +103,7 @@ def test_the_same_content_is_the_same_text_whatever_was_written_before(card):
     fields.around_value.cache_clear()
     layout._layout.cache_clear()
     pass_json._steady.cache_clear()
+    pass_json._places.cache_clear()
     assert written() == first
     assert json.loads(first)
 
