@@ -29,13 +29,7 @@ def doctor(as_json: bool) -> None:
 
     It mends nothing itself. Exit code 0 only if nothing is broken.
     """
-    findings = _examine()
-    if as_json:
-        click.echo(to_json({"findings": [finding.as_dict() for finding in findings]}))
-    else:
-        print_findings(findings)
-    if any(finding.level is Level.BROKEN for finding in findings):
-        raise SystemExit(1)
+    tell(_examine(), as_json=as_json)
 
 
 def _examine() -> list[Finding]:
@@ -81,7 +75,17 @@ def _group_runs(settings: Settings) -> bool:
     return False
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
+def tell(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print what was found, for people or for machines. Exits with 1 if something is broken."""
+    if as_json:
+        click.echo(to_json({"findings": [finding.as_dict() for finding in findings]}))
+    else:
+        _print(findings)
+    if any(finding.level is Level.BROKEN for finding in findings):
+        raise SystemExit(1)
+
+
+def _print(findings: Sequence[Finding]) -> None:
     """Show findings at no more than 80 columns: mark, part, sentence, and below it the cure."""
     width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
     click.secho(f"Wallet Server {__version__}", bold=True)

@@ -8,10 +8,9 @@ import click
 
 from passes.apple.certificates import FILE_BYTES_MAX
 from wallet_server.cli.common import open_database
-from wallet_server.cli.doctor import print_findings
+from wallet_server.cli.doctor import tell
 from wallet_server.clock import SystemClock
-from wallet_server.db import ALL_PROGRAMS, reading, to_json, transaction
-from wallet_server.doctor import Level
+from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.doctor.google import CONSOLE, check_google
 from wallet_server.errors import ConfigurationError
 from wallet_server.issuance.credentials import load_google
@@ -66,10 +65,4 @@ def check(slug: str | None, as_json: bool) -> None:
                 program = load_program(session, slug=slugs[0])
     if len(slugs) > 1:
         raise ConfigurationError(f"say --program: there are {', '.join(sorted(slugs))}")
-    findings = check_google(parameters, program, public_url=settings.public_url)
-    if as_json:
-        click.echo(to_json({"findings": [finding.as_dict() for finding in findings]}))
-    else:
-        print_findings(findings)
-    if any(finding.level is Level.BROKEN for finding in findings):
-        raise SystemExit(1)
+    tell(check_google(parameters, program, public_url=settings.public_url), as_json=as_json)

@@ -197,17 +197,17 @@ def moved_points(session: Session, wanted: sa.ColumnElement[bool]) -> list[Moved
     """Redemptions and returns among the postings that are wanted, in the order in which they were written."""
     original = POSTING.alias("original")
     honoured_at = sa.func.coalesce(original.c.outlet_id, POSTING.c.outlet_id)
+    about = (
+        POSTING.c.id,
+        POSTING.c.member_id,
+        POSTING.c.kind,
+        honoured_at.label("honoured_at"),
+        original.c.id.label("original_id"),
+        original.c.recorded_at.label("original_recorded_at"),
+        LOT.c.outlet_id.label("issued_at"),
+    )
     by_allocation: sa.Select[Any] = (
-        sa.select(
-            POSTING.c.id,
-            POSTING.c.member_id,
-            POSTING.c.kind,
-            honoured_at.label("honoured_at"),
-            original.c.id.label("original_id"),
-            original.c.recorded_at.label("original_recorded_at"),
-            LOT.c.outlet_id.label("issued_at"),
-            sa.func.sum(sa.func.abs(ALLOCATION.c.points)).label("points"),
-        )
+        sa.select(*about, sa.func.sum(sa.func.abs(ALLOCATION.c.points)).label("points"))
         .join(ALLOCATION, ALLOCATION.c.posting_id == POSTING.c.id)
         .join(LOT, LOT.c.id == ALLOCATION.c.lot_id)
         .outerjoin(original, original.c.id == POSTING.c.reverses_id)
@@ -216,16 +216,7 @@ def moved_points(session: Session, wanted: sa.ColumnElement[bool]) -> list[Moved
     )
     # Points whose lot has expired come back in a lot of their own, which keeps the issuer of the first.
     by_lot: sa.Select[Any] = (
-        sa.select(
-            POSTING.c.id,
-            POSTING.c.member_id,
-            POSTING.c.kind,
-            honoured_at.label("honoured_at"),
-            original.c.id.label("original_id"),
-            original.c.recorded_at.label("original_recorded_at"),
-            LOT.c.outlet_id.label("issued_at"),
-            LOT.c.points.label("points"),
-        )
+        sa.select(*about, LOT.c.points.label("points"))
         .join(LOT, LOT.c.posting_id == POSTING.c.id)
         .outerjoin(original, original.c.id == POSTING.c.reverses_id)
         .where(wanted, POSTING.c.kind == "reissue")

@@ -6,7 +6,10 @@ import struct
 import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
+from passes.apple.development import DevelopmentCertificates
+from passes.apple.signing import Signer
 from passes.content import (
     CardCode,
     Colors,
@@ -21,6 +24,18 @@ from passes.content import (
 NOW = datetime(2026, 11, 23, 16, 30, tzinfo=UTC)
 PASS_TYPE_ID = "pass.com.example.loyalty"
 TEAM_ID = "TEAM123456"
+
+
+def loaded_signer(certificates: DevelopmentCertificates, **changes: Any) -> Signer:
+    """The signer of these certificates, some of its parts replaced."""
+    parts = {
+        "certificate_pem": certificates.pass_certificate,
+        "key_pem": certificates.pass_key,
+        "intermediates_pem": certificates.intermediate,
+        "pass_type_id": PASS_TYPE_ID,
+        "team_id": TEAM_ID,
+    }
+    return Signer.load(**{**parts, **changes})
 
 
 def a_png(width: int = 38, height: int = 38) -> bytes:

@@ -17,19 +17,8 @@ from hypothesis import strategies as st
 
 from passes.apple import der
 from passes.apple.cms import verify_signature
-from passes.apple.signing import CertificateProblem, Signer
-from tests.unit.passes.cards import NOW, PASS_TYPE_ID, TEAM_ID
-
-
-def load(certificates, **changes) -> Signer:
-    parts = {
-        "certificate_pem": certificates.pass_certificate,
-        "key_pem": certificates.pass_key,
-        "intermediates_pem": certificates.intermediate,
-        "pass_type_id": PASS_TYPE_ID,
-        "team_id": TEAM_ID,
-    }
-    return Signer.load(**{**parts, **changes})
+from passes.apple.signing import CertificateProblem
+from tests.unit.passes.cards import NOW, PASS_TYPE_ID, TEAM_ID, loaded_signer
 
 
 def elliptic_key() -> bytes:
@@ -54,21 +43,21 @@ def elliptic_key() -> bytes:
 )
 def test_parts_that_do_not_belong_together_are_named(certificates, other_certificates, code, change):
     with pytest.raises(CertificateProblem) as caught:
-        load(certificates, **change(certificates, other_certificates))
+        loaded_signer(certificates, **change(certificates, other_certificates))
     assert caught.value.code == code
     assert str(caught.value).endswith(".")
 
 
 def test_the_issuer_is_found_among_several_of_the_same_name(certificates, other_certificates):
-    signer = load(certificates, intermediates_pem=other_certificates.intermediate + certificates.intermediate)
+    signer = loaded_signer(certificates, intermediates_pem=other_certificates.intermediate + certificates.intermediate)
     assert signer.intermediate == x509.load_pem_x509_certificate(certificates.intermediate)
 
 
 def test_an_encrypted_key_opens_with_its_password(certificates):
     key = load_pem_private_key(certificates.pass_key, None)
     encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
-    signer = load(certificates, key_pem=encrypted, key_password=b"secret", validate_key=False)
-    assert signer.sign(b"{}", now=NOW) == load(certificates).sign(b"{}", now=NOW)
+    signer = loaded_signer(certificates, key_pem=encrypted, key_password=b"secret", validate_key=False)
+    assert signer.sign(b"{}", now=NOW) == loaded_signer(certificates).sign(b"{}", now=NOW)
 
 
 def test_signing_outside_the_validity_says_so(signer):
@@ -101,7 +90,7 @@ def test_a_memory_gives_a_signature_back_to_the_same_manifest_and_certificate_on
     signed_at = verify_signature(first, b"{}", trusted_roots=roots, now=NOW + timedelta(days=3), **identity)
     assert signed_at == NOW.replace(microsecond=0)
     assert signer.sign(b'{"a":1}', now=NOW, memory=memory) == signer.sign(b'{"a":1}', now=NOW)
-    other = load(other_certificates)
+    other = loaded_signer(other_certificates)
     assert other.sign(b"{}", now=NOW, memory=memory) == other.sign(b"{}", now=NOW)
     assert memory.made == len(memory.kept) == 3
     with pytest.raises(CertificateProblem, match="expired"):

@@ -16,7 +16,7 @@ from passes.apple.development import make_development_certificates
 from passes.apple.signing import Signer
 from passes.apple.verify import PassRefused, open_pass, parse_strings
 from passes.content import Picture
-from tests.unit.passes.cards import NOW, PASS_TYPE_ID, TEAM_ID, a_card, a_png
+from tests.unit.passes.cards import NOW, PASS_TYPE_ID, TEAM_ID, a_card, a_png, loaded_signer
 
 
 @pytest.fixture
@@ -41,17 +41,6 @@ def refusal(data: bytes, roots, now=NOW) -> PassRefused:
         open_pass(data, trusted_roots=roots, now=now)
     assert str(caught.value).endswith("."), "the reason is a sentence"
     return caught.value
-
-
-def loaded(certificates, **changes) -> Signer:
-    parts = {
-        "certificate_pem": certificates.pass_certificate,
-        "key_pem": certificates.pass_key,
-        "intermediates_pem": certificates.intermediate,
-        "pass_type_id": PASS_TYPE_ID,
-        "team_id": TEAM_ID,
-    }
-    return Signer.load(**{**parts, **changes})
 
 
 def test_a_good_pass_is_opened(signer, roots):
@@ -232,7 +221,7 @@ def test_the_mistakes_of_other_signers_are_refused(good, todays, options, code):
 
 
 def test_a_stranger_s_certificates_are_refused(good, roots, other_certificates):
-    assert refusal(resigned(good, loaded(other_certificates)), roots).code == "chain"
+    assert refusal(resigned(good, loaded_signer(other_certificates)), roots).code == "chain"
 
 
 def test_an_expired_certificate_is_refused(good, signer, roots):
