@@ -22,6 +22,7 @@ from wallet_server.issuance.models import DeliveryHour, DeliveryMark, IssuedPass
 from wallet_server.reads import Asked, OneOf, Read, ask
 
 PASS: sa.Table = IssuedPass.__table__  # type: ignore[attr-defined]
+HOUR: sa.Table = DeliveryHour.__table__  # type: ignore[attr-defined]
 PUSH_ERROR_CHARACTERS_MAX: Final = 200
 COUNTED_AFTER: Final = timedelta(seconds=3)
 """A fetch may be committed a little after the moment that it names: a lock is waited for two seconds at most."""
@@ -72,16 +73,18 @@ def add_counts(session: Session, counts: Counts) -> None:
         }
         for (program_id, hour, wallet, step, bucket), (updates, lag_ms) in sorted(counts.by_key.items())
     ]
-    insert = (sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert)(DeliveryHour)
-    added = insert.values(rows)
-    session.execute(
+    # Row by row of a statement that stays the same: there are one or two.
+    added = (sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert)(HOUR)
+    session.flush()
+    session.connection().execute(
         added.on_conflict_do_update(
             index_elements=["program_id", "hour", "wallet", "step", "lag_bucket"],
             set_={
-                "updates": col(DeliveryHour.updates) + added.excluded.updates,
-                "lag_ms": col(DeliveryHour.lag_ms) + added.excluded.lag_ms,
+                "updates": HOUR.c.updates + added.excluded.updates,
+                "lag_ms": HOUR.c.lag_ms + added.excluded.lag_ms,
             },
-        )
+        ),
+        rows,
     )
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
-from wallet_server.db import among
+from wallet_server.db import UTCDateTime, among
 from wallet_server.issuance.content import Said
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.members.models import Member, MemberStatistics
@@ -19,6 +19,7 @@ from wallet_server.notifications.governor import BIDDEN, DAY, WEEK, MemberState,
 from wallet_server.notifications.models import Notification
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.purchases.models import Purchase, Visit
+from wallet_server.reads import Asked, OneOf, Read, Rows, ask, one_round
 
 MESSAGES_MAX: Final = 100
 NEWS_KINDS: Final = tuple(sorted(BIDDEN))
@@ -47,30 +48,40 @@ def said_to(session: Session, member_ids: Collection[UUID]) -> dict[UUID, Said]:
     """
     if not member_ids:
         return {}
-    is_news = col(Notification.kind).in_(NEWS_KINDS)
+    found: dict[UUID, dict[str, str]] = defaultdict(dict)
+    for member_id, text, speaks, ended_at, is_news in ask(session, Asked(_SAID, {"members": list(member_ids)}, list)):
+        if ended_at is not None:
+            continue
+        name = "news" if is_news else "latest"
+        found[member_id][name] = text
+        if speaks:
+            found[member_id]["speaks"] = name
+    return {member_id: Said(**values) for member_id, values in found.items()}
+
+
+def _select_said(one_of: OneOf) -> sa.Select[Any]:
+    """The newest news and the newest event of each member, the one that speaks last."""
+    table = NOTIFICATION.c
+    is_news = sa.or_(*(table.kind == kind for kind in NEWS_KINDS))
     place = sa.func.row_number().over(
-        partition_by=(col(Notification.member_id), is_news),
-        order_by=(col(Notification.shown_at).desc(), col(Notification.id).desc()),
+        partition_by=(table.member_id, is_news), order_by=(table.shown_at.desc(), table.id.desc())
     )
-    columns = [
-        col(getattr(Notification, name)) for name in ("member_id", "text", "speaks", "shown_at", "id", "ended_at")
-    ]
+    columns = [table[name] for name in ("member_id", "text", "speaks", "shown_at", "ended_at")]
     ranked = (
         sa.select(*columns, is_news.label("is_news"), place.label("place"))
-        .where(col(Notification.member_id).in_(member_ids), col(Notification.state) == "shown")
+        .where(one_of(table.member_id, "members"), table.state == "shown")
         .subquery()
+        .c
     )
-    found: dict[UUID, dict[str, str]] = defaultdict(dict)
-    # In one moment an event comes after news: it is the one that says both.
-    newest_last = (ranked.c.shown_at, ranked.c.is_news.desc())
-    for row in session.execute(sa.select(ranked).where(ranked.c.place == 1).order_by(*newest_last)):
-        if row.ended_at is not None:
-            continue
-        name = "news" if row.is_news else "latest"
-        found[row.member_id][name] = row.text
-        if row.speaks:
-            found[row.member_id]["speaks"] = name
-    return {member_id: Said(**values) for member_id, values in found.items()}
+    return (
+        sa.select(ranked.member_id, ranked.text, ranked.speaks, ranked.ended_at, ranked.is_news)
+        .where(ranked.place == 1)
+        # In one moment an event comes after news: it is the one that says both.
+        .order_by(ranked.shown_at, ranked.is_news.desc())
+    )
+
+
+_SAID: Final = Read(_select_said)
 
 
 def messages_of_member(session: Session, member_id: UUID, *, limit: int = 20) -> Sequence[Notification]:
@@ -90,10 +101,13 @@ def member_states(
     """What the governor asks of these members; four statements at most, whatever their number."""
     if not member_ids:
         return {}
-    wanted = sorted(member_ids)
-    consent = _consent(session, program, wanted)
-    held = _held(session, program, wanted)
-    shown = _shown(session, program, wanted, now)
+    wanted = list(member_ids)
+    of_members = {"program": program.id, "members": wanted}
+    with one_round(session) as asks:
+        consented = asks(Asked(_CONSENT, of_members, _consent))
+        holding = asks(Asked(_HELD, of_members, _held))
+        shown_lately = asks(Asked(_SHOWN, {**of_members, "week": now - WEEK, "day": now - DAY}, _shown))
+    consent, held, shown = consented.value, holding.value, shown_lately.value
     zones = _zones(session, program, wanted)
     return {
         member_id: MemberState(
@@ -109,50 +123,64 @@ def member_states(
     }
 
 
-def _consent(session: Session, program: ProgramDefinition, member_ids: Sequence[UUID]) -> dict[UUID, bool]:
-    statistics = _table(MemberStatistics).c
-    statement = sa.select(statistics.member_id, statistics.marketing).where(
-        statistics.program_id == program.id, among(session, statistics.member_id, member_ids)
+def _of_program(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    return column == sa.bindparam("program", type_=sa.Uuid())
+
+
+def _select_consent(one_of: OneOf) -> sa.Select[Any]:
+    table = _table(MemberStatistics).c
+    return sa.select(table.member_id, table.marketing).where(
+        _of_program(table.program_id), one_of(table.member_id, "members")
     )
-    session.flush()
-    return {row.member_id: bool(row.marketing) for row in session.connection().execute(statement)}
 
 
-def _held(
-    session: Session, program: ProgramDefinition, member_ids: Sequence[UUID]
-) -> defaultdict[UUID, dict[str, datetime | None]]:
+def _consent(rows: Rows) -> dict[UUID, bool]:
+    return {member_id: bool(marketing) for member_id, marketing in rows}
+
+
+def _select_held(one_of: OneOf) -> sa.Select[Any]:
+    table = _table(IssuedPass).c
+    return (
+        sa.select(table.member_id, table.wallet, sa.func.max(table.fetched_at))
+        .where(_of_program(table.program_id), one_of(table.member_id, "members"))
+        .where(table.live, table.voided_at.is_(None), table.removed_at.is_(None))
+        .group_by(table.member_id, table.wallet)
+    )
+
+
+def _held(rows: Rows) -> defaultdict[UUID, dict[str, datetime | None]]:
     """By member and wallet, when it was last fetched; only wallets that hold a pass.
 
     A card that was deleted at Google stays live, so that it can be saved again, but nobody sees what it says.
     """
-    table = _table(IssuedPass).c
-    statement = (
-        sa.select(table.member_id, table.wallet, sa.func.max(table.fetched_at).label("fetched_at"))
-        .where(table.program_id == program.id, among(session, table.member_id, member_ids))
-        .where(table.live, table.voided_at.is_(None), table.removed_at.is_(None))
-        .group_by(table.member_id, table.wallet)
-    )
     held: defaultdict[UUID, dict[str, datetime | None]] = defaultdict(dict)
-    for row in session.connection().execute(statement):
-        held[row.member_id][row.wallet] = row.fetched_at
+    for member_id, wallet, fetched_at in rows:
+        held[member_id][wallet] = fetched_at
     return held
 
 
-def _shown(
-    session: Session, program: ProgramDefinition, member_ids: Sequence[UUID], now: datetime
-) -> defaultdict[UUID, list[Shown]]:
+def _select_shown(one_of: OneOf) -> sa.Select[Any]:
     """A week of promotions, a day of everything else: more no limit asks about."""
     table = NOTIFICATION.c
-    statement = (
+    week, day = (sa.bindparam(name, type_=UTCDateTime()) for name in ("week", "day"))
+    return (
         sa.select(table.member_id, table.shown_at, table.kind, table.speaks, table.at_google)
-        .where(table.program_id == program.id, among(session, table.member_id, member_ids))
-        .where(table.state == "shown", table.shown_at > now - WEEK)
-        .where(sa.or_(table.shown_at > now - DAY, table.kind == "promotion"))
+        .where(_of_program(table.program_id), one_of(table.member_id, "members"))
+        .where(table.state == "shown", table.shown_at > week)
+        .where(sa.or_(table.shown_at > day, table.kind == "promotion"))
     )
+
+
+def _shown(rows: Rows) -> defaultdict[UUID, list[Shown]]:
     shown: defaultdict[UUID, list[Shown]] = defaultdict(list)
-    for row in session.connection().execute(statement):
-        shown[row.member_id].append(Shown(row.shown_at, row.kind, row.speaks, row.at_google))
+    for member_id, *message in rows:
+        shown[member_id].append(Shown(*message))
     return shown
+
+
+_CONSENT: Final = Read(_select_consent)
+_HELD: Final = Read(_select_held)
+_SHOWN: Final = Read(_select_shown)
 
 
 def _zones(session: Session, program: ProgramDefinition, member_ids: Sequence[UUID]) -> dict[UUID, str]:
@@ -176,7 +204,16 @@ def _zones(session: Session, program: ProgramDefinition, member_ids: Sequence[UU
 
 def languages_of(session: Session, member_ids: Collection[UUID]) -> dict[UUID, str]:
     """The language that each member speaks."""
-    rows: Any = session.execute(
-        sa.select(col(Member.id), col(Member.language)).where(col(Member.id).in_(list(member_ids)))
-    )
-    return {row.id: row.language for row in rows}
+    return ask(session, Asked(_LANGUAGES, {"members": list(member_ids)}, _by_member))
+
+
+def _by_member(rows: Rows) -> dict[UUID, str]:
+    return {row[0]: row[1] for row in rows}
+
+
+def _select_languages(one_of: OneOf) -> sa.Select[Any]:
+    table = _table(Member).c
+    return sa.select(table.id, table.language).where(one_of(table.id, "members"))
+
+
+_LANGUAGES: Final = Read(_select_languages)

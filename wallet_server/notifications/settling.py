@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from wallet_server.db import new_id, scoped
+from wallet_server.db import among, new_id, scoped
 from wallet_server.issuance.pushes import lock_passes
 from wallet_server.issuance.services import passes_changed, passes_say_more
 from wallet_server.ledger.expiry import current_balances
@@ -126,11 +126,11 @@ def wake(session: Session, now: datetime) -> int:
 
 def _fresh(session: Session, changes: Sequence[Change]) -> dict[UUID, list[_Item]]:
     """What has not been decided yet, by member; a job that died after its decision comes here twice."""
-    origins = sorted({change.origin for change in changes})
-    members = sorted({member_id for change in changes for member_id in change.noticed})
+    origins = {change.origin for change in changes}
+    members = {member_id for change in changes for member_id in change.noticed}
     rows = session.execute(
         sa.select(col(Notification.member_id), col(Notification.origin)).where(
-            col(Notification.member_id).in_(members), col(Notification.origin).in_(origins)
+            among(session, col(Notification.member_id), members), among(session, col(Notification.origin), origins)
         )
     )
     decided = {(row.member_id, row.origin) for row in rows}
@@ -169,7 +169,7 @@ def _deferred(session: Session, member_ids: Collection[UUID], now: datetime) -> 
     """What was put off and is due, the oldest first; kept from other workers until the end of the transaction."""
     return session.exec(
         select(Notification)
-        .where(col(Notification.member_id).in_(sorted(member_ids)), col(Notification.state) == "deferred")
+        .where(among(session, col(Notification.member_id), member_ids), col(Notification.state) == "deferred")
         .where(col(Notification.deferred_until) <= now, col(Notification.kind).not_in(sorted(BIDDEN)))
         .order_by(col(Notification.member_id), col(Notification.id))
         .with_for_update()
@@ -229,7 +229,7 @@ def _told_since(session: Session, member_ids: Collection[UUID], since: datetime)
         return {}
     rows = session.exec(
         select(Notification)
-        .where(col(Notification.member_id).in_(sorted(member_ids)), col(Notification.state) == "shown")
+        .where(among(session, col(Notification.member_id), member_ids), col(Notification.state) == "shown")
         .where(col(Notification.shown_at) > since)
         .order_by(col(Notification.shown_at), col(Notification.id))
     )
