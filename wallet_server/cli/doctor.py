@@ -15,6 +15,7 @@ from wallet_server.clock import SystemClock
 from wallet_server.db import create_engine, to_json
 from wallet_server.doctor import Finding, Level, Presence, broken, examine
 from wallet_server.errors import ConfigurationError
+from wallet_server.sandbox.setup import joined
 from wallet_server.settings import Settings, load_settings
 
 WIDTH_MAX: Final = 80
@@ -34,7 +35,7 @@ def doctor(as_json: bool) -> None:
 
 def _examine() -> list[Finding]:
     try:
-        settings = load_settings()
+        settings = joined(load_settings())
     except ConfigurationError as error:
         return [broken("settings", f"{error}.", "Correct or unset it; docs/settings.md says what each may be.")]
     try:

@@ -17,6 +17,7 @@ from wallet_server.issuance.credentials import load_google
 from wallet_server.issuance.keys import KeyVault, import_google_account
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import list_programs, load_program
+from wallet_server.sandbox.setup import joined
 from wallet_server.settings import load_settings
 
 
@@ -53,7 +54,7 @@ def import_account(file: Path, issuer_id: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(slug: str | None, as_json: bool) -> None:
     """Ask Google: token, permissions, the program's class, and whether Google's notices can reach us."""
-    settings = load_settings()
+    settings = joined(load_settings())
     with open_database() as database:
         parameters = load_google(settings, database.engine)
         if parameters is None:

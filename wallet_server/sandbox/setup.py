@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from wallet_server.errors import ConfigurationError, DomainError
-from wallet_server.issuance.credentials import make_development_folder
+from wallet_server.issuance.credentials import development_folder, make_development_folder
 from wallet_server.sandbox.ports import HOST, free_ports
 from wallet_server.settings import Settings
 
@@ -65,6 +65,25 @@ def prepare(settings: Settings) -> Settings:
         _write_private(data / STATE_FILE, json.dumps(asdict(state), indent=2))
     except OSError as error:
         raise ConfigurationError(f"the sandbox's files: {error.filename}: {error.strerror}") from error
+    return _pointed_at(settings, state, certificates, account)
+
+
+def joined(settings: Settings) -> Settings:
+    """The settings of a sandbox that was prepared before, so that a command sees what its server sees.
+
+    Makes nothing. Without a sandbox, or before its first start, they are left as they are.
+    """
+    data = settings.WALLET_DATA_DIR.resolve()
+    state = read_state(data) if settings.WALLET_SANDBOX else None
+    if state is None:
+        return settings
+    if "WALLET_PUBLIC_URL" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"WALLET_PUBLIC_URL": state.public_url})
+    return _pointed_at(settings, state, development_folder(settings), service_account_path(data))
+
+
+def _pointed_at(settings: Settings, state: SandboxState, certificates: Path, account: Path) -> Settings:
+    """The settings with the stand-ins' addresses; those that are set already are left alone."""
     changes: dict[str, Any] = {}
     if not settings.WALLET_APNS_URL:
         changes["WALLET_APNS_URL"] = f"https://{HOST}:{state.apns_port}"

@@ -19,6 +19,7 @@ from wallet_server.sandbox.setup import (
     STATE_FILE,
     command,
     is_ready,
+    joined,
     prepare,
     required_state,
     service_account_key,
@@ -62,6 +63,23 @@ def test_a_port_that_is_taken_is_replaced(prepared):
     new = required_state(prepared)
     assert (new.apns_port, new.control_port) == (old.apns_port, old.control_port)
     assert new.google_port != old.google_port
+
+
+def test_a_command_sees_what_the_sandbox_server_sees(prepared):
+    at_work = prepare(settings_of(prepared, WALLET_PUBLIC_URL="http://127.0.0.1:4711"))
+    before = sorted((path, path.stat().st_mtime_ns) for path in prepared.rglob("*"))
+    assert joined(settings_of(prepared)).environment() == at_work.environment()
+    assert sorted((path, path.stat().st_mtime_ns) for path in prepared.rglob("*")) == before
+    own = joined(settings_of(prepared, WALLET_PUBLIC_URL="http://shop.example", WALLET_APNS_URL="https://apns.example"))
+    assert (own.public_url, own.WALLET_APNS_URL) == ("http://shop.example", "https://apns.example")
+
+
+def test_without_a_sandbox_nothing_is_joined(prepared, tmp_path):
+    prepare(settings_of(prepared))
+    real = load_settings({"WALLET_DATA_DIR": str(prepared)})
+    assert joined(real) is real
+    new = settings_of(tmp_path / "new")
+    assert joined(new) is new
 
 
 def test_addresses_that_are_set_are_left_alone(prepared):
