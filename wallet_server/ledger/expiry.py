@@ -304,20 +304,28 @@ def points_expired(member_id: UUID, shares: LotShares) -> Event:
     return Event("points.expired", member_id, {"member_id": str(member_id), "points": points})
 
 
-def next_expiry(session: Session, program: ProgramDefinition, member_id: UUID) -> NextExpiry | None:
+def next_expiry(session: Session, program: ProgramDefinition, member_id: UUID, now: datetime) -> NextExpiry | None:
     """What the member loses next if nothing is bought or spent; ``None`` if nothing does."""
     connection = session.connection()
-    mine = sa.select(LOT.c.expires_at, LOT.c.spendable_at, (LOT.c.remaining - LOT.c.held).label("points")).where(
-        AVAILABLE, LOT.c.member_id == member_id, LOT.c.program_id == program.id
+    points = sa.func.sum(LOT.c.remaining - LOT.c.held).label("points")
+    mine = (AVAILABLE, LOT.c.remaining > 0, LOT.c.member_id == member_id, LOT.c.program_id == program.id)
+    dated = (
+        sa.select(LOT.c.expires_at, points)
+        .where(*mine, LOT.c.expires_at > now)
+        .group_by(LOT.c.expires_at)
+        .order_by(LOT.c.expires_at)
+        .limit(1)
     )
-    active_at = _active_at(connection, program, member_id)
     ends: dict[datetime, int] = defaultdict(int)
-    for row in connection.execute(mine):
-        end = row.expires_at
-        if end is None and active_at is not None:
-            end = _idle_end(program, max(active_at, row.spendable_at))
-        if end is not None:
-            ends[end] += row.points
+    ends.update({row.expires_at: int(row.points) for row in connection.execute(dated)})
+    if (active_at := _active_at(connection, program, member_id)) is not None:
+        later = sa.case((LOT.c.spendable_at > active_at, LOT.c.spendable_at)).label("later")
+        for row in connection.execute(
+            sa.select(later, points).where(*mine, LOT.c.expires_at.is_(None)).group_by(later)
+        ):
+            end = _idle_end(program, row.later or active_at)
+            if end > now:
+                ends[end] += int(row.points)
     if not ends:
         return None
     first = min(ends)

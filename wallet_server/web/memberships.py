@@ -10,7 +10,7 @@ from sqlmodel import Session
 from wallet_server.challenges.progress import ChallengeState
 from wallet_server.challenges.queries import states
 from wallet_server.i18n import LocalizedText, Translator
-from wallet_server.ledger.expiry import current_balance
+from wallet_server.ledger.expiry import NextExpiry, current_balance, next_expiry
 from wallet_server.ledger.postings import Balance
 from wallet_server.ledger.queries import shown
 from wallet_server.members.models import Card, Member
@@ -74,6 +74,8 @@ class Membership:
     projection: Projection
     protected_until: datetime | None = None
     """The level is not lowered before: a promise of staff, or a level given until then."""
+    expiry: NextExpiry | None = None
+    """The points that end next if nothing happens before."""
 
     def open_vouchers(self, now: datetime) -> tuple[VoucherView, ...]:
         """Those that can be redeemed."""
@@ -112,6 +114,7 @@ def read_membership(session: Session, program: ProgramDefinition, member: Member
         news=newest(session, only).get(member.id, ""),
         projection=projection(program, standing, now, days),
         protected_until=standing.protected_until,
+        expiry=next_expiry(session, program, member.id, now),
     )
 
 

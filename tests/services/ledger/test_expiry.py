@@ -42,9 +42,9 @@ def visited(till: Till, at: datetime) -> None:
         session.exec(select(MemberStatistics)).one().last_visit_at = at
 
 
-def upcoming(till: Till) -> NextExpiry | None:
+def upcoming(till: Till, now: datetime = NOW) -> NextExpiry | None:
     with reading(till.shop.engine, till.shop.program.id) as session:
-        return next_expiry(session, till.shop.program, till.shop.member_id)
+        return next_expiry(session, till.shop.program, till.shop.member_id, now)
 
 
 def test_a_purchase_gives_its_lot_the_programs_expiry_and_its_issuer(engine: Engine) -> None:
@@ -55,6 +55,7 @@ def test_a_purchase_gives_its_lot_the_programs_expiry_and_its_issuer(engine: Eng
     assert lot.expires_at == end_of_day((NOW + 30 * DAY).date(), till.shop.program.time_zone)
     assert lot.outlet_id == till.shop.program.outlet("B").id
     assert upcoming(till) == NextExpiry(100, lot.expires_at, (NOW + 30 * DAY).date())
+    assert upcoming(till, lot.expires_at) is None, "what is over is not still to come, booked or not"
     assert expire(till, lot.expires_at - timedelta(seconds=1)) == {}
     assert expire(till, lot.expires_at) == {till.shop.program.id: [till.shop.member_id]}
     assert expire(till, lot.expires_at + DAY) == {}

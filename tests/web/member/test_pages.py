@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 import zxingcpp
 from flask.testing import FlaskClient
 
-from tests.factories import program_file
+from tests.factories import CAFE, edited, program_file
 from tests.web.conftest import Cast
 from tests.web.helpers import StoppedClock, text_of
 from wallet_server.context import ServerContext
@@ -53,6 +54,25 @@ def test_a_new_member_sees_an_empty_card(client: FlaskClient, address: str, memb
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-store"
     assert 'name="robots" content="noindex"' in answer.get_data(as_text=True)
+
+
+def test_points_that_end_are_told_in_time(
+    client: FlaskClient, server: ServerContext, cast: Cast, member: Enrolled, clock: StoppedClock, address: str
+) -> None:
+    rolling = edited(CAFE, "program.points.expiry", {"kind": "rolling_days", "days": 30})
+    with transaction(server.engine, ALL_PROGRAMS) as session:
+        apply_program(session, ProgramFile.model_validate(rolling), now=clock.now(), actor="cli")
+        cafe = load_program(session, slug="cafe-ohrid")
+    buy(server, replace(cast, cafe=cafe), member, clock, "A-1", 2)
+    clock.advance(timedelta(days=1))
+    buy(server, replace(cast, cafe=cafe), member, clock, "A-2", 6)
+    text = " ".join(text_of(client.get(address)).split())
+    assert "Next to expire: 9 points, after Dec 23, 2026." in text
+    clock.advance(timedelta(days=30))
+    text = " ".join(text_of(client.get(address)).split())
+    assert "Next to expire: 27 points, after Dec 24, 2026." in text
+    clock.advance(timedelta(days=1))
+    assert "Next to expire" not in text_of(client.get(address))
 
 
 def test_after_purchases_it_shows_points_progress_vouchers_and_reasons(
