@@ -136,10 +136,12 @@ def _opened(data: bytes, slot: Slot) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             found = Image.open(io.BytesIO(data), formats=FORMATS)
             # Only the header has been read until here.
-            most = JPEG_PIXELS_MAX if slot == "photo" and found.format == "JPEG" else PIXELS_MAX
+            is_jpeg = found.format in ("JPEG", "MPO")
+            most = JPEG_PIXELS_MAX if slot == "photo" and is_jpeg else PIXELS_MAX
             if max(found.size) > SIDE_PIXELS_MAX or found.width * found.height > most:
                 raise _refused(slot, f"{found.width} x {found.height} pixels are too many")
-            if getattr(found, "n_frames", 1) != 1:
+            # In a telephone's JPEG the further pictures are the depth or the brightness of the first.
+            if not is_jpeg and getattr(found, "n_frames", 1) != 1:
                 raise _refused(slot, "it moves; a card shows one picture")
             if slot == "photo":
                 share = max(PHOTO_PIXELS_KEPT) / min(found.size)

@@ -72,13 +72,23 @@ def test_what_a_photo_says_of_its_owner_is_not_kept_and_it_stands_upright() -> N
     assert b"where the owner" not in kept
 
 
-def test_colours_of_a_wider_range_become_those_of_a_card() -> None:
+def test_the_colours_of_a_photo_become_those_of_a_card() -> None:
     image = Image.new("RGB", (900, 600), (200, 120, 40))
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    assert opened(brought_master(file_of(image, icc_profile=lab), "photo")).getpixel((5, 5))[0] in range(197, 204)
-    for broken in (b"no profile", lab[:200]):
-        kept = Image.open(io.BytesIO(brought_master(file_of(image, icc_profile=broken), "photo")))
-        assert "icc_profile" not in kept.info
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    turned = srgb.replace(b"rXYZ", b"----").replace(b"bXYZ", b"rXYZ").replace(b"----", b"bXYZ")  # its red is blue
+    kept = brought_master(file_of(image, quality=95, icc_profile=turned), "photo")
+    red, _, blue = opened(kept).getpixel((5, 5))
+    assert (red < 60, blue > 180) == (True, True)
+    for profile in (srgb, b"no profile", srgb[:200]):
+        kept = brought_master(file_of(image, quality=95, icc_profile=profile), "photo")
+        assert opened(kept).getpixel((5, 5))[0] in range(196, 205)
+        assert "icc_profile" not in Image.open(io.BytesIO(kept)).info
+
+
+def test_of_a_jpeg_with_a_picture_of_its_depth_the_photo_is_taken() -> None:
+    depth = Image.new("RGB", (300, 200))
+    both = file_of(Image.new("RGB", (5000, 4000), (200, 120, 40)), "MPO", save_all=True, append_images=[depth])
+    assert opened(brought_master(both, "photo")).getpixel((5, 5))[0] > 190
 
 
 def test_what_is_transparent_shows_the_card() -> None:
