@@ -217,3 +217,16 @@ def test_changes_of_places_are_said_in_words():
         f"outlet S1: beacons none → uuid {FAMILY}, major 1, minor 0",
         "places: max_distance_meters none → 200",
     )
+
+
+def test_each_place_says_why_it_was_chosen():
+    here = chain(40, S39={"promoted": True}, S5={"beacons": [{"uuid": FAMILY}]})
+    visits = [OutletVisits("S20", 5, NEWEST), OutletVisits("S5", 1, NEWEST)]
+    why = chosen_places(here, visits).why
+    assert {code for code, reason in why.items() if reason == "visited"} == {"S5", "S20"}
+    assert {code for code, reason in why.items() if reason == "promoted"} == {"S39"}
+    near = {code for code, reason in why.items() if reason == "near"}
+    assert near >= {"S4", "S6", "S19", "S21"}
+    assert len(why) == 10
+    assert set(chosen_places(here).why.values()) == {"promoted", "room"}
+    assert set(chosen_places(chain(3)).why.values()) == {"all"}

@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from heapq import nsmallest
 from itertools import chain, islice
-from typing import Final
+from typing import Final, Literal
 
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import OutletSection
@@ -26,6 +26,9 @@ from wallet_server.programs.places import OutletBeacon
 
 PLACES_MAX: Final = 10
 BEACONS_MAX: Final = 10
+Why = Literal["all", "visited", "promoted", "near", "room"]
+"""The card has room for all; the member was there; the program promotes it; it is near where the member goes; or it
+comes first of the rest, for which there was room."""
 VISITED_SEATS: Final = 6
 PROMOTED_SEATS: Final = 2
 """The other two are for outlets near the visited ones; what one kind leaves free the next takes."""
@@ -49,10 +52,14 @@ class OutletVisits:
 
 @dataclass(frozen=True, slots=True)
 class ChosenPlaces:
-    """What goes on one card, each list in the order of the program file, so that equal choices are equal."""
+    """What goes on one card, each list in the order of the program file, so that equal choices are equal.
+
+    ``why`` says of each outlet of both lists, by code, what it was chosen for.
+    """
 
     outlets: tuple[OutletSection, ...] = ()
     beacons: tuple[tuple[OutletSection, OutletBeacon], ...] = ()
+    why: Mapping[str, Why] = field(default_factory=dict, compare=False)
 
 
 def distance_meters(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -136,32 +143,50 @@ def chosen_places(program: ProgramDefinition, visits: Sequence[OutletVisits] = (
     here = outlet_map(program)
     placed: list[str] = []
     beacons: list[tuple[str, OutletBeacon]] = []
-    for code in _ranked(here, visits) if here.needs_choice else here.outlets:
+    reasons: dict[str, Why] = {}
+    for code, why in _ranked(here, visits) if here.needs_choice else _all(here):
         if len(placed) >= min(PLACES_MAX, len(here.positions)) and len(beacons) >= min(BEACONS_MAX, here.beacons):
             break
         if code in here.positions and len(placed) < PLACES_MAX:
             placed.append(code)
+            reasons[code] = why
+        reasons |= {code: why} if here.outlets[code].beacons and len(beacons) < BEACONS_MAX else {}
         beacons += [(code, beacon) for beacon in here.outlets[code].beacons][: BEACONS_MAX - len(beacons)]
     placed.sort(key=here.order.__getitem__)
     beacons.sort(key=lambda item: here.order[item[0]])
     return ChosenPlaces(
         tuple(here.outlets[code] for code in placed),
         tuple((here.outlets[code], beacon) for code, beacon in beacons),
+        reasons,
     )
 
 
-def _ranked(here: OutletMap, visits: Sequence[OutletVisits]) -> Iterator[str]:
-    """The outlets of the map, the most useful one first, each once. Whoever has enough asks no further."""
+def _all(here: OutletMap) -> Iterator[tuple[str, Why]]:
+    for code in here.outlets:
+        yield code, "all"
+
+
+def _ranked(here: OutletMap, visits: Sequence[OutletVisits]) -> Iterator[tuple[str, Why]]:
+    """The outlets of the map, each once with its reason, the most useful first. Whoever has enough asks no further."""
     visited = _by_score([item for item in visits if item.outlet in here.outlets])
     most = visited[:VISITED_SEATS]
     near = _by_distance(here.nearest(code) for code in most)
     promoted = [*_by_distance(here.nearest(code, promoted=True) for code in most), *here.promoted]
     new = islice((code for code in dict.fromkeys(promoted) if code not in visited), PROMOTED_SEATS)
+    ranks: tuple[tuple[Why, Iterable[str]], ...] = (
+        ("visited", most),
+        ("promoted", new),
+        ("near", near),
+        ("visited", visited),
+        ("promoted", promoted),
+        ("room", here.outlets),
+    )
     told: set[str] = set()
-    for code in chain(most, new, near, visited, promoted, here.outlets):
-        if code not in told:
-            told.add(code)
-            yield code
+    for why, codes in ranks:
+        for code in codes:
+            if code not in told:
+                told.add(code)
+                yield code, why
 
 
 def _by_score(visits: Sequence[OutletVisits]) -> list[str]:

@@ -44,17 +44,19 @@ def a_message(**values: Any) -> Notification:
         ),
         ({"state": "suppressed", "reason": "no_pass"}, "Level reached", ("the card is on no phone",)),
         ({"state": "merged", "reason": "merged"}, "Level reached", ()),
+        ({"text": "20 %", "ended_at": NOW}, "20 %", ("in silence",)),
     ],
 )
 def test_a_decision_in_words(values: dict[str, Any], title: str, details: tuple[str, ...]) -> None:
     [view] = message_views([a_message(**values)], translator("en"), "Europe/Skopje")
     assert (view.title, view.details) == (title, details)
+    assert (view.state == "Off the card since its end") == ("ended_at" in values)
     assert view.kind == ("Level reached" if values.get("text") else "")
 
 
 def test_every_kind_and_reason_has_its_words() -> None:
     assert set(KINDS) == set(get_args(Kind))
-    assert set(STATES) == {"shown", "merged", "deferred", "suppressed"}
+    assert set(STATES) == {"shown", "ended", "merged", "deferred", "suppressed"}
     assert {"quiet_hours", "overtaken", "joined"} <= set(REASONS)
 
 

@@ -20,6 +20,7 @@ KINDS: Final[Mapping[str, str]] = {
 }
 STATES: Final[Mapping[str, tuple[str, str]]] = {
     "shown": (gettext_noop("On the card"), "success"),
+    "ended": (gettext_noop("Off the card since its end"), "secondary"),
     "merged": (gettext_noop("Part of another message"), "secondary"),
     "deferred": (gettext_noop("Waits"), "warning"),
     "suppressed": (gettext_noop("Not shown"), "secondary"),
@@ -61,7 +62,8 @@ def message_views(rows: Sequence[Notification], t: Translator, zone: str) -> lis
 
 
 def _view(row: Notification, t: Translator, zone: str) -> MessageView:
-    state, tone = STATES[row.state]
+    ended = row.state == "shown" and row.ended_at is not None
+    state, tone = STATES["ended" if ended else row.state]
     return MessageView(
         title=row.text or t.gettext(KINDS[row.kind]),
         kind=t.gettext(KINDS[row.kind]) if row.text else "",

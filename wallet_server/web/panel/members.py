@@ -14,7 +14,8 @@ from sqlmodel import Session
 from wallet_server.db import new_id, reading
 from wallet_server.issuance.delivery_queries import stories
 from wallet_server.issuance.models import IssuedPass
-from wallet_server.issuance.queries import pass_of_member
+from wallet_server.issuance.places import chosen_places
+from wallet_server.issuance.queries import card_states, pass_of_member
 from wallet_server.ledger.adjustments import adjustments
 from wallet_server.ledger.expiry import current_balances, last_day
 from wallet_server.ledger.postings import Balance
@@ -23,7 +24,7 @@ from wallet_server.members.coefficients import coefficients_of_members
 from wallet_server.members.models import Card, Member
 from wallet_server.members.queries import cards_of_members, member_by_id, search
 from wallet_server.members.tags import tags_of_member
-from wallet_server.notifications.queries import messages_of_member
+from wallet_server.notifications.queries import messages_of_member, said_to
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.tiers import TierLevel
 from wallet_server.tiers.queries import tiers
@@ -34,6 +35,7 @@ from wallet_server.web.panel.blueprint import blueprint
 from wallet_server.web.panel.delivery_words import story_words
 from wallet_server.web.panel.desk import Desk, allowed
 from wallet_server.web.panel.member_messages import message_views
+from wallet_server.web.panel.member_places import PlaceView, place_views
 from wallet_server.web.panel.rendering import panel_page
 from wallet_server.web.qr import qr_svg
 from wallet_server.web.rendering import reader, see_other
@@ -147,6 +149,7 @@ def member_page(
         membership = read_membership(session, desk.program, person, now)
         rows = entries(session, member_id, before_sequence=before, limit=ENTRIES_PER_PAGE + 1)
         passes = read_passes(session, member_id)
+        places = _places(session, desk.program, passes, now)
         told = stories(session, member_id, now)
         messages = messages_of_member(session, member_id, limit=MESSAGES_SHOWN)
         lots = lots_of_member(session, member_id, limit=LOTS_SHOWN + 1)
@@ -181,6 +184,7 @@ def member_page(
         coefficients=[one for one in coefficients if one.ends_at is None or one.ends_at > now],
         passes=passes,
         stories=told,
+        places=places,
         messages=message_views(messages, reader(), desk.program.time_zone),
         **story_words(reader()),
         page_url=page_url,
@@ -206,6 +210,19 @@ def member_live(desk: Desk, member_id: UUID) -> Response:
         shown_points=shown(membership.balance, desk.program.points),
         passes=passes,
     )
+
+
+def _places(
+    session: Session, program: ProgramDefinition, passes: Sequence[IssuedPass], now: datetime
+) -> list[PlaceView]:
+    """The places on the member's card; both wallets name the same."""
+    states = card_states(session, program, [issued.id for issued in passes[:1]], now, news=said_to)
+    return [
+        view
+        for state in states
+        if not state.voided
+        for view in place_views(program, chosen_places(program, state.visits), state.visits, reader())
+    ]
 
 
 def read_passes(session: Session, member_id: UUID) -> list[IssuedPass]:
