@@ -157,7 +157,7 @@ class PassPress:
         brand = self.brand(program, look_of_card(program, state), language_of(program, state))
         art = strip_art(program, card_strip(program, state))
         # By its content: what looks alike is drawn once, whatever program or language it is of.
-        strip = self._strips.get(art.digest, lambda: draw_strip(art, self.photo_of(program, art)))
+        strip = self._strips.get(art, lambda: draw_strip(art, self.photo_of(program, art)))
         return PassImages(icon=brand.icon, logo=brand.logo, strip=strip)
 
     def brand(self, program: ProgramDefinition, shown: ResolvedLook, language: str) -> Brand:
