@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from wallet_server.errors import ConfigurationError
 
 APNS_URL = "https://api.push.apple.com"
+"""Passes always use production: there are no sandbox tokens for Wallet."""
 GOOGLE_API_URL = "https://walletobjects.googleapis.com"
 SECRET_KEY_BYTES_MIN = 32
 SECRETS = frozenset({"WALLET_SECRET_KEY", "DATABASE_URL", "REDIS_URL", "WALLET_SMTP_URL"})

@@ -18,7 +18,6 @@ from passes.content import LocalImages, PassContentError, PassImages, Picture
 
 LINES_KEPT: Final = 16_384
 """Lines that are kept; most are the same on every pass of a program."""
-STRINGS_KEPT: Final = 256
 LANGUAGES_MAX: Final = 40
 TEXTS_MAX: Final = 1_000
 

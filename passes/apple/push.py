@@ -33,9 +33,6 @@ from passes.apple.push_outcome import (
     verdict_of,
 )
 
-APNS_PRODUCTION_URL = "https://api.push.apple.com"
-"""Passes always use production: there are no sandbox tokens for Wallet."""
-
 TOKENS_MAX = 10_000
 _TOKEN = re.compile(r"[0-9a-fA-F]{1,200}")
 _ANSWER_BYTES_MAX = 4096
