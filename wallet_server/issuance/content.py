@@ -116,7 +116,8 @@ class _Texts:
         literal = make(translator(self.language))
         for language in self._languages:
             # The first meaning of a literal wins: the same words in two places are one entry in the pass.
-            self.translations[language].setdefault(literal, make(translator(language)))
+            text = literal if language == self.language else make(translator(language))
+            self.translations[language].setdefault(literal, text)
         return literal
 
     def own(self, texts: LocalizedText | str) -> str:
