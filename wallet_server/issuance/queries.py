@@ -31,7 +31,7 @@ from wallet_server.programs.queries import product_names
 from wallet_server.purchases.models import Purchase, Visit
 from wallet_server.reads import Asked, OneOf, Read, ask
 from wallet_server.rewards.models import Voucher
-from wallet_server.rewards.queries import vouchers
+from wallet_server.rewards.queries import redeemable
 from wallet_server.tiers.models import MemberTier
 from wallet_server.tiers.projection import way_to_next
 from wallet_server.tiers.queries import standings as tier_standings
@@ -214,24 +214,36 @@ def _ways(
 
 
 def _vouchers(session: Session, member_ids: Sequence[UUID], now: datetime) -> dict[UUID, tuple[CardVoucher, ...]]:
-    held = {member_id: mine[:VOUCHERS_MAX] for member_id, mine in vouchers(session, member_ids, now).items()}
-    skus = {_sku(voucher) for mine in held.values() for voucher in mine}
-    names = product_names(session, skus) if skus else {}
-    return {
-        member_id: tuple(
-            CardVoucher(
-                code=voucher.code,
-                product=names.get(_sku(voucher)) or _sku(voucher),
-                expires_at=voucher.expires_at,
-            )
-            for voucher in mine
-        )
-        for member_id, mine in held.items()
-    }
+    held = ask(session, Asked(_VOUCHERS, {"members": member_ids, "now": now}, list))
+    if not held:
+        return {}
+    skus = {str(benefit.get("sku", "")) for _member_id, _code, benefit, _expires_at in held}
+    names = product_names(session, skus)
+    found: defaultdict[UUID, tuple[CardVoucher, ...]] = defaultdict(tuple)
+    for member_id, code, benefit, expires_at in held:
+        sku = str(benefit.get("sku", ""))
+        found[member_id] += (CardVoucher(code=code, product=names.get(sku) or sku, expires_at=expires_at),)
+    return found
 
 
-def _sku(voucher: Voucher) -> str:
-    return str(voucher.benefit.get("sku", ""))
+def _select_vouchers(one_of: OneOf) -> sa.Select[Any]:
+    """What each member can redeem now, the newest first, as many as a card has room for."""
+    table = _table(Voucher).c
+    place = sa.func.row_number().over(partition_by=table.member_id, order_by=(table.issued_at.desc(), table.id.desc()))
+    ranked = (
+        sa.select(table.member_id, table.code, table.benefit, table.expires_at, place.label("place"))
+        .where(one_of(table.member_id, "members"), redeemable(sa.bindparam("now", type_=UTCDateTime())))
+        .subquery()
+        .c
+    )
+    return (
+        sa.select(ranked.member_id, ranked.code, ranked.benefit, ranked.expires_at)
+        .where(ranked.place <= VOUCHERS_MAX)
+        .order_by(ranked.member_id, ranked.place)
+    )
+
+
+_VOUCHERS: Final = Read(_select_vouchers)
 
 
 class _a_look_back(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is

@@ -19,6 +19,12 @@ VOUCHERS_MAX: Final = 100
 """Vouchers of one member that are listed: more than anybody can spend, or read."""
 
 
+def redeemable(now: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool]:
+    """Vouchers that can be redeemed at a moment."""
+    expires_at = col(Voucher.expires_at)
+    return sa.and_(col(Voucher.redeemed_at).is_(None), sa.or_(expires_at.is_(None), expires_at > now))
+
+
 def vouchers(
     session: Session, member_ids: Collection[UUID], now: datetime | None = None
 ) -> dict[UUID, tuple[Voucher, ...]]:
@@ -33,10 +39,7 @@ def vouchers(
     )
     wanted = sa.select(Voucher, place.label("place")).where(col(Voucher.member_id).in_(member_ids))
     if now is not None:
-        wanted = wanted.where(
-            col(Voucher.redeemed_at).is_(None),
-            sa.or_(col(Voucher.expires_at).is_(None), col(Voucher.expires_at) > now),
-        )
+        wanted = wanted.where(redeemable(now))
     ranked = wanted.subquery()
     ranked_voucher = aliased(Voucher, ranked)
     rows = session.execute(
