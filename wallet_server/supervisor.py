@@ -130,10 +130,6 @@ class Supervisor:
             _kill_session(running.process)
         self._running.clear()
 
-    def process_ids(self) -> dict[str, int]:
-        """Name → process id of every part."""
-        return {running.part.name: running.process.pid for running in self._running}
-
     def _revive(self, running: _Running) -> None:
         code = running.process.poll()
         if code is None:

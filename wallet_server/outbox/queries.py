@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import sqlalchemy as sa
 from sqlmodel import Session, col
@@ -17,14 +16,11 @@ class Backlog:
 
     open: int
     failed: int
-    oldest_created_at: datetime | None
 
 
 def backlog(session: Session) -> Backlog:
     """Count what is not done."""
     open_states = col(OutboxRow.state).in_(("waiting", "leased"))
-    waiting, oldest = session.execute(
-        sa.select(sa.func.count(), sa.func.min(col(OutboxRow.created_at))).where(open_states)
-    ).one()
+    waiting = session.scalar(sa.select(sa.func.count()).where(open_states)) or 0
     failed = session.scalar(sa.select(sa.func.count()).where(col(OutboxRow.state) == "failed")) or 0
-    return Backlog(open=waiting, failed=failed, oldest_created_at=oldest)
+    return Backlog(open=waiting, failed=failed)
