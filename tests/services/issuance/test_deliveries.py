@@ -89,6 +89,26 @@ def test_changes_that_pile_up_are_one_update_that_began_with_the_first(shop, mem
     assert hours(shop) == {("apple", "accepted", 1): (1, 1_000), ("apple", "fetched", 300): (1, 200_000)}
 
 
+def test_passes_of_several_versions_are_recorded_together_and_never_backwards(shop):
+    fast, slow = shop.join(), shop.join()
+    for joined in (fast, slow):
+        register(shop, joined)
+    for changes in (fast, fast, slow):
+        change(shop, changes, now=at(1))
+    versions = {shop.issued(joined).id: shop.issued(joined).version for joined in (fast, slow)}
+    assert sorted(versions.values()) == [2, 3]
+    with transaction(shop.engine, ALL_PROGRAMS) as session, heard(shop.engine) as said:
+        record_pushed(session, versions, at(2))
+    assert [one.verb for one in said].count("UPDATE") == 1, said
+    assert [shop.issued(joined).pushed_version for joined in (fast, slow)] == [3, 2]
+    with transaction(shop.engine, ALL_PROGRAMS) as session:
+        record_pushed(session, {shop.issued(fast).id: 2, shop.issued(slow).id: 1}, at(3))
+    for joined, version in ((fast, 3), (slow, 2)):
+        issued = shop.issued(joined)
+        assert (issued.pushed_version, issued.pushed_at) == (version, at(2)), "an older push ends late"
+    assert sum(updates for updates, _lag in hours(shop).values()) == 2
+
+
 def test_a_phone_may_fetch_before_the_answer_of_the_push_service_is_written(shop, member_id):
     change(shop, member_id, now=at(10))
     fetch(shop, member_id, at(11))

@@ -76,6 +76,17 @@ def test_a_lapsed_lease_is_taken_over_and_the_orphan_is_fenced(engine):
         assert outbox.finish(session, heir, NOW + 33 * SECOND)
 
 
+def test_rows_are_finished_together_but_for_those_whose_lease_is_lost(engine):
+    first, lost, last = ids = fill(engine, 3)
+    leased = claim(engine, ids)
+    [heir] = claim(engine, [lost], NOW + 31 * SECOND)
+    with transaction(engine) as session:
+        assert outbox.finish_all(session, leased, NOW + 32 * SECOND) == 2
+        assert outbox.finish_all(session, [], NOW) == 0
+    assert [row_of(engine, row_id).state for row_id in (first, lost, last)] == ["done", "leased", "done"]
+    assert row_of(engine, lost).lease_generation == heir.generation
+
+
 def test_a_row_given_back_waits_for_its_time_and_keeps_the_reason(engine):
     [row_id] = fill(engine)
     [leased] = claim(engine, [row_id])
