@@ -9,14 +9,12 @@ import os
 import re
 import stat
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from babel.messages.pofile import read_po
 
 from tests import chromium
 from tests.tools import MissingToolError, find_tool, require_tool
@@ -243,37 +241,6 @@ def test_pip_settings_are_read_from_its_file_and_environment(tmp_path: Path, mon
     assert options["index-url"] == "https://file.example/simple"
     assert options["timeout"] == "9"
     assert options["find-links"].split() == ["/a", "/b"]
-
-
-@pytest.mark.parametrize("language", ["mk", "ru"])
-def test_the_catalogues_are_complete(language: str):
-    path = ROOT / "wallet_server" / "locale" / language / "LC_MESSAGES" / "messages.po"
-    with path.open("rb") as file:
-        catalogue = read_po(file, locale=language)
-    for message in catalogue:
-        if not message.id:
-            continue
-        texts = message.string if isinstance(message.string, tuple | list) else (message.string,)
-        assert all(texts), f"{language}: not translated: {message.id}"
-        assert not message.fuzzy, f"{language}: fuzzy: {message.id}"
-        assert not list(message.check(catalogue)), f"{language}: {message.id}"
-
-
-def test_the_catalogues_hold_every_text(tmp_path: Path):
-    """`make messages` would change nothing."""
-    template = tmp_path / "messages.pot"
-    extract = re.search(r"pybabel (extract .+) -o ", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    assert extract is not None
-    command = [sys.executable, "-m", "babel.messages.frontend", "-q", *extract[1].split(), "-o", str(template), "."]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    with template.open("rb") as file:
-        wanted = {(message.id, message.context) for message in read_po(file) if message.id}
-    assert wanted
-    for path in sorted((ROOT / "wallet_server" / "locale").glob("*/LC_MESSAGES/messages.po")):
-        with path.open("rb") as file:
-            held = {(message.id, message.context) for message in read_po(file) if message.id}
-        assert wanted - held == set(), f"run `make messages` and translate: {path.parent.parent.name}"
-        assert held - wanted == set(), f"no longer used: {path.parent.parent.name}"
 
 
 def test_macedonian_counts_like_macedonian():

@@ -41,20 +41,13 @@ class Listener:
     is_member: bool = False
 
 
-def sentence(step: Mapping[str, Any], reader: Translator, program: ProgramDefinition) -> str:
-    """One step of a stored trace as a sentence for staff, with the number of its line.
+def said(step: Mapping[str, Any], listener: Listener) -> str:
+    """One step of a stored trace as a sentence.
 
     “Monday 20 did not apply: bought on Tuesday.” Names of tiers, outlets and segments are those that the
     program has now; codes stand for what it no longer has. A step of a kind that this version does not know is
     told in its own words.
     """
-    told = said(step, Listener(reader, program))
-    line = step.get("line") if step.get("kind") in _KINDS else None
-    return reader.gettext("Line %(line)s: %(sentence)s", line=line, sentence=told) if line else told
-
-
-def said(step: Mapping[str, Any], listener: Listener) -> str:
-    """The same for a listener, without the number of the line."""
     make = _KINDS.get(step.get("kind", ""))
     return str(step["why"]) if make is None else make(step, listener)
 

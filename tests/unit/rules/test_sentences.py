@@ -16,9 +16,11 @@ from tests.factories import CAFE
 from tests.unit.rules.programs import definition
 from tests.unit.rules.test_rules_property import rules as random_rules
 from wallet_server.i18n import LANGUAGES, translator
+from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.rules import sentences
 from wallet_server.rules.engine import Line, MemberFacts, Receipt, quote
 from wallet_server.rules.receipt import OwnCoefficient
-from wallet_server.rules.sentences import sentence
+from wallet_server.rules.sentences import Listener
 
 TUESDAY = datetime(2026, 11, 24, 14, 59, tzinfo=UTC)
 LINE = Line(1, 1000, 100_000, sku="cappuccino", categories=("coffee", "drinks"), cost_minor=40_000)
@@ -32,7 +34,11 @@ def told(
     member = MemberFacts(UUID(int=1), **{"spendable": 0, "tier": "base", **facts})
     made = quote(program, Receipt("A", TUESDAY, (LINE,), "cash"), member)
     steps = json.loads(json.dumps(made.trace))  # as it comes back from the database
-    return [plain(sentence(step, translator(language), program)) for step in steps if step["kind"] == kind]
+    return [plain(told_of(step, language, program)) for step in steps if step["kind"] == kind]
+
+
+def told_of(step: dict[str, Any], language: str, program: ProgramDefinition) -> str:
+    return sentences.said(step, Listener(translator(language), program))
 
 
 def plain(text: str) -> str:
@@ -84,16 +90,16 @@ def test_why_monday_did_not_count_on_tuesday(language: str, said: str) -> None:
         (customer(birthday_within_days=1), "Rule did not apply: the birthday is 2 days away."),
         (product(skus=["burger"]), "Rule did not apply: product cappuccino, not burger."),
         (product(categories=["food"]), "Rule did not apply: category coffee, not food."),
-        (product(quantity_min="1.5"), "Line 1: Rule did not apply: quantity 1, not at least 1.5."),
+        (product(quantity_min="1.5"), "Rule did not apply: quantity 1, not at least 1.5."),
         (
             product(unit_price_minor={"from": 1, "to": 5000}),
             "Rule did not apply: price MKD 1,000.00, not from MKD 0.01 to less than MKD 50.00.",
         ),
         (
             product(margin_percent={"from": "12.5", "to": 40}),
-            "Line 1: Rule did not apply: margin 60 %, not from 12.5 % to less than 40 %.",
+            "Rule did not apply: margin 60 %, not from 12.5 % to less than 40 %.",
         ),
-        (product(margin_percent={"to": 0}), "Line 1: Rule did not apply: margin 60 %, not less than 0 %."),
+        (product(margin_percent={"to": 0}), "Rule did not apply: margin 60 %, not less than 0 %."),
     ],
 )
 def test_each_condition_says_what_was_found(rule: dict[str, Any], said: str) -> None:
@@ -104,14 +110,14 @@ def test_each_condition_says_what_was_found(rule: dict[str, Any], said: str) -> 
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (product(categories=["drinks"]), "Line 1: Rule: points × 2 (category coffee)."),
+        (product(categories=["drinks"]), "Rule: points × 2 (category coffee)."),
         ({"family": "customer", "earn": {"fixed_percent": "7.5"}}, "Rule: exactly 7.5 % in points."),
         ({"family": "behavior", "earn": {"fixed_points": 25}}, "Rule: 25 points on top."),
-        ({"family": "product", "earn": {"fixed_points": 2}}, "Line 1: Rule: 2 points on top for each unit."),
+        ({"family": "product", "earn": {"fixed_points": 2}}, "Rule: 2 points on top for each unit."),
         ({"family": "customer", "earn": {"max_points": 3}}, "Rule: at most 3 points."),
         (
             {"family": "product", "earn": {"none": True}, "redeem": {"max_percent": 0}},
-            "Line 1: Rule: earns nothing; cannot be paid with points.",
+            "Rule: earns nothing; cannot be paid with points.",
         ),
         (
             {"family": "behavior", "earn": {"discount_percent": 10}, "redeem": {"receipt_max_percent": 50}},
@@ -119,7 +125,7 @@ def test_each_condition_says_what_was_found(rule: dict[str, Any], said: str) -> 
         ),
         (customer(segments=["quiet", "loyal"]), "Rule: points × 2 (in the segment Quiet)."),
         (customer(tags=["vip", "press"]), "Rule: points × 2 (the member has the tag press)."),
-        (product(margin_percent={"from": 60}), "Line 1: Rule: points × 2 (margin 60 %)."),
+        (product(margin_percent={"from": 60}), "Rule: points × 2 (margin 60 %)."),
         (customer(members=["7"]), "Rule: points × 2 (this member)."),
         (customer(birthday_within_days=0), "Rule: points × 2 (it is the birthday)."),
     ],
@@ -141,7 +147,7 @@ def test_the_steps_around_the_rules_are_told_too() -> None:
     assert carried == ["Rounded: 14.6 became 14 points; 0.6 is kept for the next receipt."]
     assert told({"family": "customer", "earn": {"max_points": 3}}, kind="cap") == ["Rule: 10 points became 3."]
     assert told(customer(), kind="percent") == ["Each line earns 1 % × 2 = 2 %."]
-    assert told(product(), kind="percent", language="ru") == ["Строка 1: приносит 1 % × 2 = 2 %."]
+    assert told(product(), kind="percent", language="ru") == ["приносит 1 % × 2 = 2 %."]
     assert told({"family": "customer", "earn": {"none": True}}, kind="percent") == ["Each line earns nothing."]
 
 
@@ -166,7 +172,7 @@ def test_a_program_outside_its_time_says_so(validity: dict[str, str], language: 
     program = definition(program={**CAFE["program"], "validity": validity}, rules=[{"name": "Rule", **customer()}])
     made = quote(program, Receipt("A", TUESDAY, (LINE,)), MemberFacts(UUID(int=1), 100))
     steps = [step for step in made.trace if step["kind"] == "validity"]
-    assert [plain(sentence(step, translator(language), program)) for step in steps] == [said]
+    assert [plain(told_of(step, language, program)) for step in steps] == [said]
     assert made.points_earned == 0
 
 
@@ -177,14 +183,14 @@ def test_a_members_own_percent_and_a_tier_are_named() -> None:
     program = definition(tiers={"levels": levels})
     made = quote(program, Receipt("A", TUESDAY, (LINE,)), MemberFacts(UUID(int=1), 0, tier="base"))
     [step] = [step for step in made.trace if step["kind"] == "tier"]
-    said = sentence(step, translator("mk"), program)
+    said = told_of(step, "mk", program)
     assert said == "Ниво Член: 5 % од цената во поени (нивото е Член)."
 
 
 def test_a_step_of_before_or_of_a_later_version_is_told_in_its_own_words() -> None:
     step = {"rule": "x", "family": "program", "line": 2, "matched": True, "effect": {}, "why": "so it was"}
-    assert sentence(step, translator("ru"), definition()) == "so it was"
-    assert sentence({**step, "kind": "of the future"}, translator("ru"), definition()) == "so it was"
+    assert told_of(step, "ru", definition()) == "so it was"
+    assert told_of({**step, "kind": "of the future"}, "ru", definition()) == "so it was"
 
 
 @settings(max_examples=60, deadline=None)
@@ -200,10 +206,10 @@ def test_any_trace_can_be_told_in_every_language(first: dict[str, Any], second: 
     for lines in ((LINE,), (LINE, Line(2, 500, 1234))):
         made = quote(program, Receipt("A", TUESDAY, lines), facts)
         for step in json.loads(json.dumps(made.trace)):
-            english = sentence(step, translator("en"), program)
+            english = told_of(step, "en", program)
             assert english.endswith(".")
             assert "%(" not in english
             for language in set(LANGUAGES) - {"en"}:
-                other = sentence(step, translator(language), program)
+                other = told_of(step, language, program)
                 assert "%(" not in other
                 assert other != english
