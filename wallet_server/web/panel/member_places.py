@@ -11,41 +11,36 @@ from wallet_server.issuance.places import ChosenPlaces, OutletVisits, Why
 from wallet_server.programs.definition import ProgramDefinition
 
 REASONS: Final[Mapping[Why, str]] = {
-    "all": gettext_noop("The card has room for all outlets."),
     "visited": gettext_noop("The member goes there."),
     "promoted": gettext_noop("The program promotes it."),
-    "near": gettext_noop("It is near an outlet where the member goes."),
+    "near": gettext_noop("Near an outlet where the member goes."),
     "room": gettext_noop("There was room for it."),
+    "all": gettext_noop("The card has room for all outlets."),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceView:
-    """One outlet. ``by_place`` and ``by_beacon`` say how the phone notices that it is close."""
+    """Outlets that were chosen for the same reason; a visited one stands alone with its visits."""
 
-    name: str
+    names: tuple[str, ...]
     why: str
-    by_place: bool
-    by_beacon: bool
 
 
 def place_views(
     program: ProgramDefinition, chosen: ChosenPlaces, visits: Sequence[OutletVisits], t: Translator
 ) -> list[PlaceView]:
-    """The outlets that a card names, in the order of the program file."""
+    """The outlets that a card names: where the member goes first, then the others by reason, as in the program file."""
     been = {one.outlet: one for one in visits}
-    placed = {outlet.code for outlet in chosen.outlets}
     beacons = {outlet.code for outlet, _beacon in chosen.beacons}
-    return [
-        PlaceView(
-            name=localized(ref.section.name, t.language, program.languages),
-            why=_why(chosen.why[code], been.get(code), t, program.time_zone),
-            by_place=code in placed,
-            by_beacon=code in beacons,
-        )
-        for code, ref in program.outlets.items()
-        if code in placed | beacons
-    ]
+    named: dict[str, list[str]] = {}
+    for why in REASONS:
+        for code in (code for code in program.outlets if chosen.why.get(code) == why):
+            name = localized(program.outlets[code].section.name, t.language, program.languages)
+            if code in beacons:
+                name = t.gettext("%(outlet)s (beacon)", outlet=name)
+            named.setdefault(_why(why, been.get(code), t, program.time_zone), []).append(name)
+    return [PlaceView(tuple(names), words) for words, names in named.items()]
 
 
 def _why(why: Why, visits: OutletVisits | None, t: Translator, zone: str) -> str:
