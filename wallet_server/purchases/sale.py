@@ -84,7 +84,7 @@ def _asked_for(command: RefundPurchase, left: Mapping[int, int]) -> dict[int, in
         if quantity > left[number]:
             raise DomainError(
                 "refund_exceeds_purchase",
-                f"of line {number} {units(left[number])} are left and {units(quantity)} were to come back",
+                f"{units(left[number])} of line {number} are left, and {units(quantity)} were to come back",
                 status=409,
                 line=number,
                 left=units(left[number]),
