@@ -6,6 +6,7 @@ Doors are tested on SQLite only: what they call has been tested on both database
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
@@ -42,18 +43,25 @@ def _templates(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCa
     return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
 
 
+@contextmanager
+def application(settings: Settings, clock: StoppedClock, templates: FileSystemBytecodeCache) -> Iterator[Flask]:
+    """The web application as these settings make it."""
+    context = make_context(settings)
+    app = create_app(settings, replace(context, clock=clock))
+    app.testing = True
+    app.jinja_env.bytecode_cache = templates
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    yield app
+    context.engine.dispose()
+
+
 @pytest.fixture
 def app(
     settings: Settings, sqlite_engine: Engine, clock: StoppedClock, _templates: FileSystemBytecodeCache
 ) -> Iterator[Flask]:
     """The whole web application on a fresh database, with a clock that a test moves."""
-    context = make_context(settings)
-    app = create_app(settings, replace(context, clock=clock))
-    app.testing = True
-    app.jinja_env.bytecode_cache = _templates
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    yield app
-    context.engine.dispose()
+    with application(settings, clock, _templates) as app:
+        yield app
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -15,6 +16,8 @@ from wallet_server.context import ServerContext
 from wallet_server.db import transaction
 from wallet_server.members.services import Enrol, Enrolled, enrol
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.segments.condition import Condition
+from wallet_server.segments.services import save_segment
 from wallet_server.staff.passwords import Passwords
 
 PASSWORD = "correct horse battery staple"
@@ -33,6 +36,18 @@ class StoppedClock:
 
     def advance(self, duration: timedelta) -> None:
         self.moment += duration
+
+
+def add_segment(
+    server: ServerContext, program: ProgramDefinition, clock: StoppedClock, name: str = "Everybody", **condition: Any
+) -> UUID:
+    """A saved segment; without a condition it is everybody."""
+    with transaction(server.engine, program.id) as session:
+        made = save_segment(
+            session, program, code=name.lower(), name=name, condition=Condition(**condition), actor="cli",
+            now=clock.now(),
+        )  # fmt: skip
+        return made.id
 
 
 def enrol_member(server: ServerContext, program: ProgramDefinition, clock: StoppedClock, **fields: Any) -> Enrolled:

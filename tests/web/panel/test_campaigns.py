@@ -13,7 +13,7 @@ from sqlmodel import select
 
 from tests.people import add_member
 from tests.web.conftest import Cast, SignIn
-from tests.web.helpers import StoppedClock, csrf_of, submit, text_of
+from tests.web.helpers import StoppedClock, add_segment, csrf_of, submit, text_of
 from wallet_server.campaigns.models import Campaign, CampaignRecipient
 from wallet_server.campaigns.queries import CampaignProgress
 from wallet_server.campaigns.services import BATCH_DUE, create, launch, send_batch
@@ -22,8 +22,7 @@ from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.notifications.models import Notification
 from wallet_server.outbox.models import OutboxRow
-from wallet_server.segments.condition import Condition
-from wallet_server.segments.services import delete_segment, save_segment
+from wallet_server.segments.services import delete_segment
 from wallet_server.web.panel.campaigns import BAR_UNITS, bar_parts
 
 BASE = "/panel/programs/cafe-ohrid"
@@ -51,16 +50,7 @@ def people(server: ServerContext, cast: Cast, clock: StoppedClock) -> list[UUID]
 
 @pytest.fixture
 def segment(server: ServerContext, cast: Cast, clock: StoppedClock) -> UUID:
-    return add_segment(server, cast, clock)
-
-
-def add_segment(server: ServerContext, cast: Cast, clock: StoppedClock, name: str = "Everybody", **condition) -> UUID:
-    with transaction(server.engine, cast.cafe.id) as session:
-        made = save_segment(
-            session, cast.cafe, code=name.lower(), name=name, condition=Condition(**condition), actor="cli",
-            now=clock.now(),
-        )  # fmt: skip
-        return made.id
+    return add_segment(server, cast.cafe, clock)
 
 
 @pytest.fixture
@@ -325,7 +315,7 @@ def test_a_launched_campaign_keeps_the_condition_of_its_launch(
     manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock, draft: UUID, people: list[UUID]
 ) -> None:
     start(server, cast, draft, clock)
-    add_segment(server, cast, clock, tiers=["silver"])  # the same code: another condition
+    add_segment(server, cast.cafe, clock, tiers=["silver"])  # the same code: another condition
     text = text_of(manager.get(f"{CAMPAIGNS}/{draft}"))
     assert "All members." in text
     assert "Silver" not in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
@@ -11,14 +11,12 @@ from sqlmodel import select
 
 from tests.people import add_member, add_purchase
 from tests.web.conftest import Cast, SignIn
-from tests.web.helpers import StoppedClock, submit, text_of
+from tests.web.helpers import StoppedClock, add_segment, submit, text_of
 from wallet_server.campaigns.services import create
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
 from wallet_server.members.models import MemberStatistics
-from wallet_server.segments.condition import Condition
 from wallet_server.segments.models import Segment
-from wallet_server.segments.services import save_segment
 from wallet_server.web.panel.segment_form import SegmentForm
 
 BASE = "/panel/programs/cafe-ohrid"
@@ -45,15 +43,6 @@ def saved(server: ServerContext) -> list[Segment]:
         return list(session.exec(select(Segment).order_by(Segment.name)))
 
 
-def add_segment(server: ServerContext, cast: Cast, clock: StoppedClock, name: str = "Silver", **condition) -> UUID:
-    with transaction(server.engine, cast.cafe.id) as session:
-        made = save_segment(
-            session, cast.cafe, code=name.lower(), name=name, condition=Condition(**condition), actor="cli",
-            now=clock.now(),
-        )  # fmt: skip
-        return made.id
-
-
 def count(client: FlaskClient, form: dict, url: str = f"{SEGMENTS}/new", **options):
     return submit(client, url, {"action": "count", **form}, **options)
 
@@ -65,8 +54,8 @@ def test_an_empty_list_invites(manager: FlaskClient) -> None:
 def test_the_list_counts_each_segment_now(
     manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock, people: None
 ) -> None:
-    add_segment(server, cast, clock, tiers=["silver"])
-    add_segment(server, cast, clock, "Quiet", tiers=["silver"], days_since_last_visit={"at_least": 30})
+    add_segment(server, cast.cafe, clock, "Silver", tiers=["silver"])
+    add_segment(server, cast.cafe, clock, "Quiet", tiers=["silver"], days_since_last_visit={"at_least": 30})
     text = " ".join(text_of(manager.get(SEGMENTS)).split())
     assert "Members whose tier is Silver. 2 40 %" in text
     assert "Members whose tier is Silver, whose last purchase was at least 30 days ago. 1 20 %" in text
@@ -75,7 +64,7 @@ def test_the_list_counts_each_segment_now(
 def test_the_list_is_read_in_the_readers_language(
     manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
 ) -> None:
-    add_segment(server, cast, clock, tiers=["silver"])
+    add_segment(server, cast.cafe, clock, "Silver", tiers=["silver"])
     assert "Сребро" in text_of(manager.get(SEGMENTS, query_string={"lang": "mk"}))
 
 
@@ -83,7 +72,7 @@ def test_a_long_list_has_pages_and_htmx_gets_the_list_alone(
     manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
 ) -> None:
     for number in range(21):
-        add_segment(server, cast, clock, f"S{number:02}")
+        add_segment(server, cast.cafe, clock, f"S{number:02}")
     first = text_of(manager.get(SEGMENTS))
     assert "S19" in first
     assert "S20" not in first
@@ -190,7 +179,8 @@ def test_any_name_makes_a_code(name: str) -> None:
 def test_a_segment_is_changed_under_its_code(
     manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
 ) -> None:
-    url = f"{SEGMENTS}/{add_segment(server, cast, clock, tiers=['silver'], visits_last_30_days={'at_most': 3})}"
+    condition = {"tiers": ["silver"], "visits_last_30_days": {"at_most": 3}}
+    url = f"{SEGMENTS}/{add_segment(server, cast.cafe, clock, 'Silver', **condition)}"
     body = manager.get(url).get_data(as_text=True)
     assert 'value="silver" checked' in body
     assert 'name="visits_to" inputmode="numeric" maxlength="6" value="3"' in body
@@ -202,7 +192,7 @@ def test_a_segment_is_changed_under_its_code(
 def test_a_tier_that_the_program_has_no_longer_is_named(
     manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
 ) -> None:
-    segment_id = add_segment(server, cast, clock, tiers=["silver"])
+    segment_id = add_segment(server, cast.cafe, clock, "Silver", tiers=["silver"])
     with transaction(server.engine, cast.cafe.id) as session:
         segment = session.exec(select(Segment)).one()
         segment.condition = {"tiers": ["silver", "bronze"]}
@@ -213,8 +203,8 @@ def test_a_tier_that_the_program_has_no_longer_is_named(
 def test_a_segment_is_deleted_unless_a_campaign_was_made_for_it(
     manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
 ) -> None:
-    segment_id = add_segment(server, cast, clock)
-    other_id = add_segment(server, cast, clock, "Other")
+    segment_id = add_segment(server, cast.cafe, clock, "Silver")
+    other_id = add_segment(server, cast.cafe, clock, "Other")
     with transaction(server.engine, cast.cafe.id) as session:
         create(
             session, cast.cafe, name="C", segment_id=segment_id, message={"mk": "Здраво"}, actor="cli", now=clock.now()
@@ -232,7 +222,7 @@ def test_a_segment_is_deleted_unless_a_campaign_was_made_for_it(
 def test_a_segment_that_is_not_there_or_of_another_program_is_404(
     sign_in: SignIn, manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
 ) -> None:
-    segment_id = add_segment(server, cast, clock)
+    segment_id = add_segment(server, cast.cafe, clock, "Silver")
     stranger = sign_in("owner@bakery.example")
     assert stranger.get(f"{SEGMENTS}/{segment_id}").status_code == 404
     assert stranger.get(f"/panel/programs/bakery/segments/{segment_id}").status_code == 404
@@ -258,7 +248,7 @@ def test_a_form_without_proof_and_a_wrong_method_are_refused(
     manager: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
 ) -> None:
     assert manager.post(f"{SEGMENTS}/new", data={"name": "S"}).status_code == 403
-    assert manager.get(f"{SEGMENTS}/{add_segment(server, cast, clock)}/delete").status_code == 405
+    assert manager.get(f"{SEGMENTS}/{add_segment(server, cast.cafe, clock)}/delete").status_code == 405
 
 
 def test_nothing_personal_is_needed_to_count(manager: FlaskClient, server: ServerContext, people: None) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,10 +19,9 @@ from werkzeug.test import TestResponse
 
 from tests.services.purchases.shop import Shop, open_shop
 from tests.tables import digest_of_tables
+from tests.web.conftest import application
 from tests.web.helpers import StoppedClock
 from tests.web.pos_api.conftest import TillClient, make_key, problem, receipt
-from wallet_server.app import create_app
-from wallet_server.context import make_context
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.idempotency.models import IdempotencyKey
 from wallet_server.idempotency.services import prune
@@ -38,14 +36,9 @@ def app(
     settings: Settings, engine: Engine, clock: StoppedClock, _templates: FileSystemBytecodeCache
 ) -> Iterator[Flask]:
     """As the application of the other tests, on both databases."""
-    context = make_context(settings)
-    assert context.engine.dialect.name == engine.dialect.name
-    app = create_app(settings, replace(context, clock=clock))
-    app.testing = True
-    app.jinja_env.bytecode_cache = _templates
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    yield app
-    context.engine.dispose()
+    with application(settings, clock, _templates) as app:
+        assert app.extensions["wallet"].engine.dialect.name == engine.dialect.name
+        yield app
 
 
 @pytest.fixture
