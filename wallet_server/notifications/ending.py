@@ -24,16 +24,6 @@ def end_messages(session: Session, now: datetime, *, limit: int = ENDED_AT_ONCE)
     marks the messages and what raises the passes' versions is one transaction. Cards that say something newer stay
     as they are, and no phone speaks of it.
     """
-    due = (
-        col(Notification.ends_at).is_not(None),
-        col(Notification.ended_at).is_(None),
-        col(Notification.ends_at) <= now,
-    )
-    oldest = (col(Notification.ends_at), col(Notification.id))
-    # One program at a time: its passes are then locked in the order of their ids, as everybody does.
-    program_id = session.scalar(sa.select(col(Notification.program_id)).where(*due).order_by(*oldest).limit(1))
-    if program_id is None:
-        return 0
     newer = NOTIFICATION.alias("newer")
     is_on_card = sa.and_(
         col(Notification.state) == "shown",
@@ -45,19 +35,30 @@ def end_messages(session: Session, now: datetime, *, limit: int = ENDED_AT_ONCE)
         ),
     )
     rows = session.execute(
-        sa.select(col(Notification.id), col(Notification.member_id), is_on_card.label("is_on_card"))
-        .where(col(Notification.program_id) == program_id, *due)
-        .order_by(*oldest)
+        sa.select(
+            col(Notification.id),
+            col(Notification.program_id),
+            col(Notification.member_id),
+            is_on_card.label("is_on_card"),
+        )
+        .where(col(Notification.ends_at).is_not(None), col(Notification.ends_at) <= now)
+        .where(col(Notification.ended_at).is_(None))
+        .order_by(col(Notification.ends_at), col(Notification.id))
         .limit(limit)
         # One that is being decided, or told to Google, at this moment comes next time.
         .with_for_update(skip_locked=True)
     ).all()
+    if not rows:
+        return 0
+    # One program at a time: its passes are then locked in the order of their ids, as everybody does.
+    program_id = rows[0].program_id
+    mine = [row for row in rows if row.program_id == program_id]
     session.execute(
-        sa.update(Notification).where(col(Notification.id).in_([row.id for row in rows])).values(ended_at=now),
+        sa.update(Notification).where(col(Notification.id).in_([row.id for row in mine])).values(ended_at=now),
         execution_options={"synchronize_session": False},
     )
-    shown = {row.member_id for row in rows if row.is_on_card}
+    shown = {row.member_id for row in mine if row.is_on_card}
     if shown:
         program = load_program(session, program_id=program_id)
         passes_changed(session, program, shown, now, priority=MESSAGE_PRIORITY)
-    return len(rows)
+    return len(mine)

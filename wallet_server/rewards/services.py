@@ -181,31 +181,25 @@ def lapse_due(session: Session, now: datetime, *, limit: int = LAPSED_AT_ONCE) -
     Returns the program and the members whose cards still show them, whom the caller marks as changed; ``None`` when
     nothing is due, so that a second run does nothing. Runs in the scope of all programs and may run twice at once.
     """
-    due = (
-        col(Voucher.expires_at).is_not(None),
-        col(Voucher.redeemed_at).is_(None),
-        col(Voucher.lapsed_at).is_(None),
-        col(Voucher.expires_at) <= now,
-    )
-    oldest = (col(Voucher.expires_at), col(Voucher.id))
-    # One program at a time: its passes are then locked in the order of their ids, as everybody does.
-    program_id = session.scalar(sa.select(col(Voucher.program_id)).where(*due).order_by(*oldest).limit(1))
-    if program_id is None:
-        return None
-    mine = (
-        sa.select(col(Voucher.id), col(Voucher.member_id))
-        .where(col(Voucher.program_id) == program_id, *due)
-        .order_by(*oldest)
+    rows = session.execute(
+        sa.select(col(Voucher.id), col(Voucher.program_id), col(Voucher.member_id))
+        .where(col(Voucher.expires_at).is_not(None), col(Voucher.expires_at) <= now)
+        .where(col(Voucher.redeemed_at).is_(None), col(Voucher.lapsed_at).is_(None))
+        .order_by(col(Voucher.expires_at), col(Voucher.id))
         .limit(limit)
         # One that a till redeems at this moment, or a refund withdraws, is theirs.
         .with_for_update(skip_locked=True)
-    )
-    rows = session.execute(mine).all()
+    ).all()
+    if not rows:
+        return None
+    # One program at a time: its passes are then locked in the order of their ids, as everybody does.
+    program_id = rows[0].program_id
+    mine = [row for row in rows if row.program_id == program_id]
     session.execute(
-        sa.update(Voucher).where(col(Voucher.id).in_([row.id for row in rows])).values(lapsed_at=now),
+        sa.update(Voucher).where(col(Voucher.id).in_([row.id for row in mine])).values(lapsed_at=now),
         execution_options={"synchronize_session": False},
     )
-    return (program_id, sorted({row.member_id for row in rows})) if rows else None
+    return program_id, sorted({row.member_id for row in mine})
 
 
 def _completed(completion: Completion) -> Event:
