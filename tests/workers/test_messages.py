@@ -158,7 +158,7 @@ def test_who_has_deleted_the_card_at_google_is_told_nothing(workshop):
     serial = workshop.issued(member, "google").serial
     for nonce, saved in (("a", False), ("b", True)):
         with transaction(workshop.engine, ALL_PROGRAMS) as session:
-            google_event(session, serial, saved=saved, nonce=nonce, now=NOW)
+            google_event(session, serial, saved=saved, nonce=nonce, expires_ms=0, now=NOW)
         happens(workshop, member, wins=(Win(nonce),))
         workshop.work()
         workshop.clock.advance(60)

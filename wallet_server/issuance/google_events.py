@@ -35,11 +35,12 @@ def google_object_made(session: Session, pass_id: UUID, version: int, now: datet
         announce(session, current.program_id, [pass_id], now)
 
 
-def google_event(session: Session, serial: str, *, saved: bool, nonce: str, now: datetime) -> bool:
+def google_event(session: Session, serial: str, *, saved: bool, nonce: str, expires_ms: int, now: datetime) -> bool:
     """Act upon Google's message that a card was saved or deleted; False for a message seen before.
 
-    A deleted card keeps its object at Google (there is no way to remove one), so that it can be saved
-    again; only a save counts as fetched.
+    ``expires_ms`` is its ``expTimeMillis``, which grows from message to message: one that comes after a newer one has
+    nothing to say any more. A deleted card keeps its object at Google (there is no way to remove one), so that it can
+    be saved again; only a save counts as fetched.
     """
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     new = session.execute(
@@ -64,8 +65,12 @@ def google_event(session: Session, serial: str, *, saved: bool, nonce: str, now:
         told = {"removed_at": now, "removed_why": "deleted"}
     session.execute(
         sa.update(IssuedPass)
-        .where(col(IssuedPass.wallet) == "google", col(IssuedPass.serial) == serial)
-        .values(**told),
+        .where(
+            col(IssuedPass.wallet) == "google",
+            col(IssuedPass.serial) == serial,
+            sa.func.coalesce(col(IssuedPass.heard_ms), 0) <= expires_ms,
+        )
+        .values(**told, heard_ms=expires_ms),
         execution_options={"synchronize_session": False},
     )
     return True

@@ -68,6 +68,9 @@ class IssuedPass(ProgramOwned, table=True):
     )
     removed_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="On no phone since; else none.")
     removed_why: str | None = Field(default=None, max_length=16, description="`deleted`, `unreachable` or `voided`.")
+    heard_ms: int | None = Field(
+        default=None, sa_type=sa.BigInteger, description="`expTimeMillis` of Google's newest message about it."
+    )
     push_error: str | None = Field(
         default=None, max_length=200, description="Why the newest version was not taken; none: no trouble."
     )

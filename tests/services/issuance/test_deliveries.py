@@ -225,7 +225,7 @@ def test_what_google_says_of_saving_and_deleting_is_kept(shop):
     issued = shop.issued(member_id, "google")
     for number, saved in enumerate((True, False, True, False)):
         with transaction(shop.engine, ALL_PROGRAMS) as session:
-            google_event(session, issued.serial, saved=saved, nonce=f"n{number}", now=at(number))
+            google_event(session, issued.serial, saved=saved, nonce=f"n{number}", expires_ms=number, now=at(number))
     found = shop.issued(member_id, "google")
     assert (found.installed_at, found.removed_at, found.removed_why) == (at(0), at(3), "deleted")
 

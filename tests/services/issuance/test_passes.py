@@ -246,12 +246,25 @@ def test_google_says_everything_twice_and_is_heard_once(shop):
     issued = shop.issued(member_id, "google")
     with transaction(shop.engine, ALL_PROGRAMS) as session:
         google_object_made(session, issued.id, 1, NOW)
-        assert google_event(session, issued.serial, saved=True, nonce="n1", now=NOW)
-        assert not google_event(session, issued.serial, saved=True, nonce="n1", now=NOW + SECOND)
+        assert google_event(session, issued.serial, saved=True, nonce="n1", expires_ms=1, now=NOW)
+        assert not google_event(session, issued.serial, saved=True, nonce="n1", expires_ms=1, now=NOW + SECOND)
     assert shop.issued(member_id, "google").fetched_at == NOW
     with transaction(shop.engine, ALL_PROGRAMS) as session:
         assert prune_callbacks(session, NOW) == 0
         assert prune_callbacks(session, NOW + SECOND) == 1
+
+
+def test_a_message_that_google_sends_late_takes_no_newer_one_back(shop):
+    member_id = shop.join()
+    issued = shop.issued(member_id, "google")
+    with transaction(shop.engine, ALL_PROGRAMS) as session:
+        google_object_made(session, issued.id, 1, NOW)
+        google_event(session, issued.serial, saved=True, nonce="new", expires_ms=2, now=NOW)
+        google_event(session, issued.serial, saved=False, nonce="old", expires_ms=1, now=NOW + SECOND)
+    assert shop.issued(member_id, "google").removed_at is None
+    with transaction(shop.engine, ALL_PROGRAMS) as session:
+        google_event(session, issued.serial, saved=False, nonce="newest", expires_ms=3, now=NOW + SECOND)
+    assert shop.issued(member_id, "google").removed_at == NOW + SECOND
 
 
 def test_changes_of_the_same_members_in_any_order_do_not_kill_each_other(shop):

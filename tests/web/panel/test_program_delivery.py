@@ -149,8 +149,8 @@ def test_a_members_page_tells_the_story_of_each_card(
             select(IssuedPass).where(IssuedPass.member_id == member.member_id, IssuedPass.wallet == "google")
         ).one()
         google_object_made(session, google.id, google.version, clock.now())
-        google_event(session, google.serial, saved=True, nonce="a", now=clock.now())
-        google_event(session, google.serial, saved=False, nonce="b", now=clock.now())
+        google_event(session, google.serial, saved=True, nonce="a", expires_ms=1, now=clock.now())
+        google_event(session, google.serial, saved=False, nonce="b", expires_ms=2, now=clock.now())
     text = said(manager.get(f"/panel/programs/cafe-ohrid/members/{member.member_id}"))
     assert "Apple Wallet Not fetched · 1 phone" in text
     assert "First added to a phone" in text

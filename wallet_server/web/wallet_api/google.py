@@ -192,5 +192,12 @@ def event() -> Response:
         raise DomainError("unauthorized", "this is not a notice of Google's", status=401) from refused
     serial = told.object_id.removeprefix(f"{parameters.issuer_id}.")
     with transaction(context.engine, ALL_PROGRAMS) as session:
-        google_event(session, serial, saved=told.is_saved, nonce=told.nonce, now=context.clock.now())
+        google_event(
+            session,
+            serial,
+            saved=told.is_saved,
+            nonce=told.nonce,
+            expires_ms=told.expires_at_ms,
+            now=context.clock.now(),
+        )
     return Response(status=200)
