@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
@@ -21,11 +22,20 @@ from wallet_server.staff import audit
 CARD_REPLACED: Final = "card.replaced"
 
 
-def replace_card(session: Session, program: ProgramDefinition, member: Member, *, actor: str, now: datetime) -> str:
+def replace_card(
+    session: Session,
+    program: ProgramDefinition,
+    member: Member,
+    *,
+    actor: str,
+    now: datetime,
+    by_link: UUID | None = None,
+) -> str:
     """Give a member (whose row is locked here) a new card with new passes, and shut the old ones out; the new number.
 
     The old cards are blocked at the till, their passes voided (phones that hold them are told), and the member's
-    secret addresses and open links die. Points, vouchers and tier are the member's, and stay.
+    secret addresses and links die, but for the link that it is done ``by_link``. Points, vouchers and tier are the
+    member's, and stay.
     Raises ``DomainError(member_left)``.
     """
     session.refresh(member, with_for_update={"key_share": True})
@@ -39,7 +49,7 @@ def replace_card(session: Session, program: ProgramDefinition, member: Member, *
     member.token_generation += 1
     session.add(member)
     session.flush()
-    end_links(session, member.id, now)
+    end_links(session, member.id, now, spare=by_link)
     card_id, number = new_id(), new_card_number()
     row = {"id": card_id, "program_id": program.id, "member_id": member.id, "number": number, "created_at": now}
     insert_rows(session, Card, [row])

@@ -144,7 +144,7 @@ def use_link(session: Session, recovery_id: UUID, now: datetime, *, by: str) -> 
         if not _is_pressed_again(recovery, by, now):
             raise link_over()
         return UsedLink(member, again=True)
-    end_links(session, member.id, now)
+    end_links(session, member.id, now, spare=recovery_id)
     return UsedLink(member, again=False)
 
 
@@ -155,12 +155,16 @@ def _is_pressed_again(recovery: Recovery, by: str, now: datetime) -> bool:
     return hmac.compare_digest(by, used_by)
 
 
-def end_links(session: Session, member_id: UUID, now: datetime) -> None:
-    """Let no link that a member was sent open anything any more."""
+def end_links(session: Session, member_id: UUID, now: datetime, *, spare: UUID | None = None) -> None:
+    """Let no link that a member was sent open anything any more, not by a second press either.
+
+    But for ``spare``, the used one that brings this about.
+    """
+    mine = [col(Recovery.member_id) == member_id]
+    if spare is not None:
+        mine.append(col(Recovery.id) != spare)
     session.execute(
-        sa.update(Recovery)
-        .where(col(Recovery.member_id) == member_id, col(Recovery.used_at).is_(None))
-        .values(used_at=now),
+        sa.update(Recovery).where(*mine).values(used_at=sa.func.coalesce(col(Recovery.used_at), now), used_by=None),
         execution_options={"synchronize_session": False},
     )
 

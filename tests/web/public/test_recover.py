@@ -22,7 +22,9 @@ from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.services import passes_changed
 from wallet_server.members.models import Card
+from wallet_server.members.queries import member_by_id
 from wallet_server.members.services import Enrolled
+from wallet_server.recovery.cards import replace_card
 from wallet_server.recovery.models import Recovery
 from wallet_server.recovery.services import look_up
 from wallet_server.verification import CHECKS
@@ -123,6 +125,19 @@ def test_who_clicks_twice_comes_to_the_card_and_nobody_else_does(
     clock.advance(timedelta(minutes=1))
     assert client.post(link, data={"csrf_token": csrf}).status_code == 303
     clock.advance(timedelta(seconds=1))
+    assert client.post(link, data={"csrf_token": csrf}).status_code == 410
+
+
+def test_a_second_click_does_not_follow_a_card_that_was_replaced_in_between(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    """Whoever came by the link before may not be the member: the till has just shut him out."""
+    link = link_for(client, server, cast, clock)
+    csrf = csrf_of(client, link)
+    assert client.post(link, data={"csrf_token": csrf}).status_code == 303
+    with transaction(server.engine, cast.cafe.id) as session:
+        member = member_by_id(session, ana.member_id)
+        replace_card(session, cast.cafe, member, actor="staff:a@example.com", now=clock.now())
     assert client.post(link, data={"csrf_token": csrf}).status_code == 410
 
 

@@ -118,7 +118,7 @@ def use(token: str) -> Response:
         set_scope(session, member.program_id)
         program = load_program(session, program_id=member.program_id)
         if stolen and not used.again:
-            replace_card(session, program, member, actor=MEMBER_ACTOR, now=now)
+            replace_card(session, program, member, actor=MEMBER_ACTOR, now=now, by_link=opened.recovery_id)
         page_token = token_of(session, member.id)
     response = see_other(url_for("member.welcome", token=page_token))
     remember_joined(response, program.slug, page_token)
