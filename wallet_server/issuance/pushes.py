@@ -68,15 +68,21 @@ def tag_passes(session: Session, pass_ids: Collection[UUID]) -> Tagged:
     seen tag *n* can never miss a change with a smaller one (invariant P1). Commit soon after. Versions are read after
     the tag was given: a change that commits later brings its own row of work.
     """
-    values = {"ids": list(pass_ids)}
+    tag = _next_tag(session)
+    values = {"ids": list(pass_ids), "tag": tag}
     with one_round(session) as asks:
-        tag = asks(Asked(_NEXT_TAG, {}, lambda rows: rows[0][0] if rows else None))
         versions = asks(Asked(_TAGGED, values, lambda rows: {row[0]: row[1] for row in rows}))
-        targets = asks(Asked(_TARGETS, values, _as_targets))
-    if tag.value is None:
+        targets = asks(Asked(_TARGETS, {"ids": values["ids"]}, _as_targets))
+    return Tagged(tag, versions.value, targets.value)
+
+
+def _next_tag(session: Session) -> int:
+    """Alone, and not in one round with the passes: before the very first tag there is no row that could be locked."""
+    tag: int | None = ask(session, Asked(_NEXT_TAG, {}, lambda rows: rows[0][0] if rows else None))
+    if tag is None:
         insert_free_rows(session, UpdateTag, [{"id": 1, "last": 0}], key=["id"])
-        return tag_passes(session, pass_ids)
-    return Tagged(tag.value, versions.value, targets.value)
+        return _next_tag(session)
+    return tag
 
 
 def assign_tags(session: Session, pass_ids: Collection[UUID]) -> int:
@@ -134,14 +140,8 @@ def _raise_tag(_one_of: OneOf) -> sa.sql.dml.ReturningUpdate[Any]:
 
 
 def _write_tag(one_of: OneOf) -> sa.sql.dml.ReturningUpdate[Any]:
-    last = sa.select(TAG.c.last).where(TAG.c.id == 1).scalar_subquery()
-    return (
-        sa.update(PASS)
-        .where(one_of(PASS.c.id, "ids"))
-        # Before the very first tag there is none; the caller makes it and comes again.
-        .values(update_tag=sa.func.coalesce(last, PASS.c.update_tag))
-        .returning(PASS.c.id, PASS.c.version)
-    )
+    tag = sa.bindparam("tag", type_=sa.BigInteger())
+    return sa.update(PASS).where(one_of(PASS.c.id, "ids")).values(update_tag=tag).returning(PASS.c.id, PASS.c.version)
 
 
 def _select_targets(one_of: OneOf) -> sa.Select[Any]:
