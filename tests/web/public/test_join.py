@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -71,6 +72,23 @@ def test_the_same_browser_finds_its_membership_again(client: FlaskClient, server
     second = submit(client, JOIN, {"contact": "070123456"})
     assert second.location == first.location
     assert len(members(server)) == 1
+
+
+def test_a_double_click_opens_the_new_card_twice_and_only_for_a_moment(
+    client: FlaskClient, server: ServerContext, cast: Cast, clock: StoppedClock
+) -> None:
+    form = {"contact": "070123456", "csrf_token": csrf_of(client, JOIN)}
+
+    def press() -> str:
+        client.delete_cookie("member-cafe-ohrid")  # the second click goes out before the first answer is there
+        return client.post(JOIN, data=form).location
+
+    first = press()
+    assert first.startswith("/m/")
+    assert press() == first
+    assert len(members(server)) == 1
+    clock.advance(timedelta(minutes=2))
+    assert press() == "/recover/cafe-ohrid?joining=yes"
 
 
 def test_another_persons_cookie_opens_nothing(client: FlaskClient, member: Enrolled) -> None:

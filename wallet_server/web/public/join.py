@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, Final
+from uuid import UUID
 
 import phonenumbers
 from flask import Blueprint, Response, abort, request, url_for
+from sqlmodel import Session
 
-from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.db import ALL_PROGRAMS, reading
 from wallet_server.errors import DomainError
+from wallet_server.idempotency.services import answer_once, request_hash
 from wallet_server.members.identity import parse_channel, parse_contact
 from wallet_server.members.queries import member_by_referral_code
 from wallet_server.members.services import Enrol, enrol
@@ -28,6 +35,8 @@ REFERRAL_CODE: Final = re.compile(r"[A-Za-z0-9]{1,16}")
 DEFAULT_CHANNEL: Final = "web"
 # A shop's guests share one address, so the short limit leaves room for a queue of them.
 JOINS_BY_ADDRESS: Final = ("30/minute", "300/hour")
+PRESSED_AGAIN_WITHIN: Final = timedelta(minutes=1)
+"""A form that is sent again so soon was clicked twice."""
 
 blueprint = Blueprint("join", __name__)
 
@@ -85,15 +94,36 @@ def submit(slug: str, channel: str = DEFAULT_CHANNEL) -> Response:
         referral_code=form.referral or None,
         marketing=form.marketing,
     )
-    with transaction(context.engine, program.id) as session:
-        enrolled = enrol(session, program, command, now=context.clock.now(), actor="member")
-        token = token_of(session, enrolled.member_id)
-    if not enrolled.created and joined_here(program) != token:
+    member_id, is_new = _enrolled(program, command)
+    with reading(context.engine, program.id) as session:
+        token = token_of(session, member_id)
+    if not is_new and joined_here(program) != token:
         # Anybody may have typed it: the card is shown to nobody here, and comes by mail.
         return bring_back(program, parsed)
     response = see_other(url_for("member.welcome", token=token))
     remember_joined(response, program.slug, token)
     return response
+
+
+def _enrolled(program: ProgramDefinition, command: Enrol) -> tuple[UUID, bool]:
+    """The member, and whether this form has just made it: both clicks of a double click hear so.
+
+    The proof in the form is this browser's alone, so nobody else can repeat it.
+    """
+    context = server()
+    now = context.clock.now()
+
+    def work(session: Session) -> tuple[int, Mapping[str, Any]]:
+        made = enrol(session, program, command, now=now, actor="member")
+        return 200, {"member_id": made.member_id, "is_new": made.created, "at": now}
+
+    asked = request_hash(request.form.get("csrf_token", ""), command.phone or "", command.email or "")
+    answer = answer_once(context.engine, program.id, "join", asked, asked, work, now)
+    body = json.loads(answer.body_text)
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        raise DomainError(body["code"], body["detail"], status=answer.status)
+    is_over = now - datetime.fromisoformat(body["at"]) > PRESSED_AGAIN_WITHIN
+    return UUID(body["member_id"]), body["is_new"] and not is_over
 
 
 @blueprint.get("/r/<code>")
