@@ -157,6 +157,18 @@ def test_a_second_launch_is_refused(session):
     assert (len(rows(session)), batches(session)) == (1, [0])
 
 
+def test_a_launch_after_the_end_is_refused(session):
+    program = publish(session, NOW)
+    add_member(session, program, NOW)
+    campaign = made(session, program, ends_at=LATER)
+    with pytest.raises(DomainError) as refused:
+        start(session, program, campaign, LATER)
+    assert (refused.value.code, refused.value.status) == ("campaign_over", 409)
+    assert (find_campaign(session, program, campaign.id).launched_at, batches(session)) == (None, [])
+    start(session, program, campaign, LATER - timedelta(seconds=1))
+    assert batches(session) == [0]
+
+
 def test_nobody_to_send_to_is_refused(session):
     program = publish(session, NOW)
     campaign = made(session, program)

@@ -9,6 +9,7 @@ from uuid import UUID
 from flask import Response, flash, request, url_for
 from sqlmodel import Session
 
+from wallet_server.db import reading
 from wallet_server.leaving.services import leave
 from wallet_server.members.models import Member
 from wallet_server.members.queries import member_by_id, present
@@ -53,5 +54,7 @@ def _if_sure(desk: Desk, member_id: UUID, button: str, work: Callable[[Session, 
         done_once(desk, f"{button} {member_id}", deed)
         flash(told, "success")
     else:
+        with reading(server().engine, desk.program.id) as session:
+            present(member_by_id(session, member_id))
         flash(reader().gettext("Tick the box if you are sure."), "danger")
     return see_other(url_for("panel.member", slug=desk.program.slug, member_id=member_id))
