@@ -113,7 +113,7 @@ def test_months_are_turned_over_up_to_the_running_one(sign_in: SignIn, clock: St
     assert "Earlier" not in november
     assert "month=2026-12" in november
     assert "so far" not in november
-    for wrong in ("2027-02", "2026-13", "yesterday", "0001-01", "2026-1", "%00"):
+    for wrong in ("2027-02", "2026-13", "yesterday", "0001-01", "2026-1"):
         assert "January 2027" in text_of(manager.get(f"{PARTNERS}?month={wrong}"))
 
 
