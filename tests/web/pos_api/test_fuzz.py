@@ -102,7 +102,7 @@ class Counterfoil:
         elif isinstance(case.body.get("lines"), list):
             for line in case.body["lines"]:
                 line.update({"sku": "cappuccino", "category": None, "quantity": 1.5})
-                line["unit_price_minor"] = min(line["unit_price_minor"] + 100, 10**6)
+                line["unit_price_minor"] = min(line.get("unit_price_minor", 0) + 100, 10**6)
         case.headers["Idempotency-Key"] = f"fuzz-{next(self.numbers)}"
 
 
