@@ -24,8 +24,8 @@ from wallet_server.errors import ConfigurationError
 from wallet_server.sandbox.client import ControlClient
 
 NO_CARD = "1234567890123456"
-COUNTED = {"idempotency_key", "login_attempt", "staff_session"}
-"""Tables that note attempts: a kept refusal, a wrong password, the use of a session."""
+COUNTED = {"idempotency_key", "login_attempt", "staff_session", "delivery_mark", "delivery_hour"}
+"""Tables that note attempts: a kept refusal, a wrong password, the use of a session; and what the tick counts."""
 WAIT_S_MAX = 60
 
 
