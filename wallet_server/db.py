@@ -242,6 +242,12 @@ def among(session: Session, column: Any, values: Iterable[Any]) -> sa.ColumnElem
     return column == sa.any_(sa.literal(wanted, postgresql.ARRAY(column.type)))  # type: ignore[no-any-return]
 
 
+def table_of(model: type[SQLModel]) -> sa.Table:
+    """The table of a model, for statements past the ORM: those name their program themselves."""
+    table: sa.Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
 def insert_rows(session: Session, model: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert many rows in one statement; every row names the same columns, and all that have no default.
 

@@ -30,7 +30,7 @@ from tests.web.wallet_api.wire import Line, web_server
 from wallet_server.context import ServerContext, make_context
 from wallet_server.db import ALL_PROGRAMS, insert_rows, new_id, reading, transaction
 from wallet_server.issuance.models import Device, IssuedPass, Registration
-from wallet_server.issuance.pushes import assign_tags
+from wallet_server.issuance.pushes import tag_passes
 from wallet_server.issuance.services import passes_changed
 from wallet_server.ledger.postings import earn
 from wallet_server.ledger.services import post
@@ -213,7 +213,7 @@ def _campaign(shop: _Shop, rows: list[Any]) -> None:
             post(session, shop.program.id, gifts, now)
             passes_changed(session, shop.program, [row.member_id for row in part], now)
         with transaction(shop.context.engine, ALL_PROGRAMS) as session:
-            assign_tags(session, [row.id for row in part])
+            tag_passes(session, [row.id for row in part])
 
 
 def _woken(line: Line, phones: list[list[str]]) -> Any:

@@ -12,9 +12,11 @@ The answer is stored in the transaction of the work, so a crash leaves neither. 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -50,6 +52,13 @@ class Answer:
     status: int
     body_text: str
     replayed: bool
+
+    def done(self) -> dict[str, Any]:
+        """What was done, as it was told. Raises ``DomainError`` where that was a refusal."""
+        body: dict[str, Any] = json.loads(self.body_text)
+        if self.status >= HTTPStatus.BAD_REQUEST:
+            raise DomainError(body["code"], body["detail"], status=self.status)
+        return body
 
 
 def request_hash(*parts: str | bytes) -> str:

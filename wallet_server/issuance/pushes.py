@@ -13,22 +13,16 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session
 
-from wallet_server.db import insert_free_rows
+from wallet_server.db import insert_free_rows, table_of
 from wallet_server.issuance.models import Device, IssuedPass, Registration, UpdateTag
 from wallet_server.reads import Asked, OneOf, Read, ask, one_round
 
-
-def _table(model: type[SQLModel]) -> sa.Table:
-    table: sa.Table = model.__table__  # type: ignore[attr-defined]
-    return table
-
-
-PASS: Final = _table(IssuedPass)
-DEVICE: Final = _table(Device)
-REGISTRATION: Final = _table(Registration)
-TAG: Final = _table(UpdateTag)
+PASS: Final = table_of(IssuedPass)
+DEVICE: Final = table_of(Device)
+REGISTRATION: Final = table_of(Registration)
+TAG: Final = table_of(UpdateTag)
 
 
 class Changed(NamedTuple):
@@ -83,16 +77,6 @@ def _next_tag(session: Session) -> int:
         insert_free_rows(session, UpdateTag, [{"id": 1, "last": 0}], key=["id"])
         return _next_tag(session)
     return tag
-
-
-def assign_tags(session: Session, pass_ids: Collection[UUID]) -> int:
-    """Give the passes the next update tag, which is returned; see :func:`tag_passes`."""
-    return tag_passes(session, pass_ids).tag
-
-
-def push_targets(session: Session, pass_ids: Collection[UUID]) -> list[PushTarget]:
-    """The phones that are registered for these passes."""
-    return ask(session, Asked(_TARGETS, {"ids": list(pass_ids)}, _as_targets))
 
 
 def lock_passes(

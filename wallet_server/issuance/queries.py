@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from wallet_server.challenges.queries import states
-from wallet_server.db import UTCDateTime, among
+from wallet_server.db import UTCDateTime, among, table_of
 from wallet_server.issuance.content import VOUCHERS_MAX, CardState, CardVoucher, Said, voided_state
 from wallet_server.issuance.credentials import OfType
 from wallet_server.issuance.looks import BAR_STEPS, asks_way
@@ -46,11 +46,6 @@ News = Callable[[Session, Collection[UUID]], Mapping[UUID, Said]]
 """What members were told: ``notifications.queries.said_to``, which lives a floor above."""
 
 
-def _table(model: type[SQLModel]) -> sa.Table:
-    table: sa.Table = model.__table__  # type: ignore[attr-defined]
-    return table
-
-
 @dataclass(frozen=True, slots=True)
 class ChangedSerials:
     """The answer to "what has changed?"; ``tag`` is what the phone asks with next time."""
@@ -77,7 +72,7 @@ def changed_serials(
 
     ``of_type`` leaves out passes of other types, for which the phone asks by themselves.
 
-    Tags appear in order (see ``pushes.assign_tags``) and the answer's tag is the highest of the rows that
+    Tags appear in order (see ``pushes.tag_passes``) and the answer's tag is the highest of the rows that
     were read, so a change that commits meanwhile has a higher one and is in the next answer. Call it in one
     consistent read, with scope ``ALL_PROGRAMS``: a phone's passes may be of several programs.
     """
@@ -165,7 +160,7 @@ class _Card(NamedTuple):
 
 
 def _select_cards(one_of: OneOf) -> sa.Select[Any]:
-    issued, member, card, tier = _table(IssuedPass), _table(Member), _table(Card), _table(MemberTier)
+    issued, member, card, tier = table_of(IssuedPass), table_of(Member), table_of(Card), table_of(MemberTier)
     return (
         sa.select(
             issued.c.id,
@@ -228,7 +223,7 @@ def _vouchers(session: Session, member_ids: Sequence[UUID], now: datetime) -> di
 
 def _select_vouchers(one_of: OneOf) -> sa.Select[Any]:
     """What each member can redeem now, the newest first, as many as a card has room for."""
-    table = _table(Voucher).c
+    table = table_of(Voucher).c
     place = sa.func.row_number().over(partition_by=table.member_id, order_by=(table.issued_at.desc(), table.id.desc()))
     ranked = (
         sa.select(table.member_id, table.code, table.benefit, table.expires_at, place.label("place"))
@@ -279,12 +274,12 @@ def _visits(
         if card.joined_outlet_id is not None:
             seen[member_id][card.joined_outlet_id] = (1, card.joined_at)
     ids = list(members)
-    statistics, bought, been = _table(MemberStatistics).c, _table(Purchase).c, _table(Visit).c
+    statistics, bought, been = table_of(MemberStatistics).c, table_of(Purchase).c, table_of(Visit).c
     for table, condition in ((bought, bought.refunded_at.is_(None)), (been, sa.true())):
         since = _a_look_back(statistics.last_visit_at)
         statement = (
             sa.select(table.member_id, table.outlet_id, sa.func.count(), sa.func.max(table.occurred_at))
-            .join_from(_table(MemberStatistics), table.member_id.table, table.member_id == statistics.member_id)
+            .join_from(table_of(MemberStatistics), table.member_id.table, table.member_id == statistics.member_id)
             # By the members alone, who are of this program: with the program beside them SQLite would read all of it.
             .where(among(session, table.member_id, ids), table.occurred_at > since, condition)
             .group_by(table.member_id, table.outlet_id)

@@ -9,9 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
-from wallet_server.db import UTCDateTime, among
+from wallet_server.db import UTCDateTime, among, table_of
 from wallet_server.issuance.content import Said
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.members.models import Member, MemberStatistics
@@ -26,12 +26,7 @@ NEWS_KINDS: Final = tuple(sorted(BIDDEN))
 """What stays on the card as news until there is other news; everything else is what happened last."""
 
 
-def _table(model: type[SQLModel]) -> sa.Table:
-    table: sa.Table = model.__table__  # type: ignore[attr-defined]
-    return table
-
-
-NOTIFICATION: Final = _table(Notification)
+NOTIFICATION: Final = table_of(Notification)
 
 
 def newest(session: Session, member_ids: Collection[UUID]) -> dict[UUID, str]:
@@ -128,7 +123,7 @@ def _of_program(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
 
 
 def _select_consent(one_of: OneOf) -> sa.Select[Any]:
-    table = _table(MemberStatistics).c
+    table = table_of(MemberStatistics).c
     return sa.select(table.member_id, table.marketing).where(
         _of_program(table.program_id), one_of(table.member_id, "members")
     )
@@ -139,7 +134,7 @@ def _consent(rows: Rows) -> dict[UUID, bool]:
 
 
 def _select_held(one_of: OneOf) -> sa.Select[Any]:
-    table = _table(IssuedPass).c
+    table = table_of(IssuedPass).c
     return (
         sa.select(table.member_id, table.wallet, sa.func.max(table.fetched_at))
         .where(_of_program(table.program_id), one_of(table.member_id, "members"))
@@ -188,12 +183,12 @@ def _zones(session: Session, program: ProgramDefinition, member_ids: Sequence[UU
     if {outlet.zone for outlet in program.outlets.values()} <= {program.time_zone}:
         return {}
     zone_of = {ref.id: ref.zone for ref in (*program.closed_outlets.values(), *program.outlets.values())}
-    statistics = _table(MemberStatistics).c
+    statistics = table_of(MemberStatistics).c
     zones: dict[UUID, str] = {}
-    for table in (_table(Visit).c, _table(Purchase).c):
+    for table in (table_of(Visit).c, table_of(Purchase).c):
         statement = (
             sa.select(table.member_id, table.outlet_id)
-            .join_from(_table(MemberStatistics), table.member_id.table, table.member_id == statistics.member_id)
+            .join_from(table_of(MemberStatistics), table.member_id.table, table.member_id == statistics.member_id)
             .where(statistics.program_id == program.id, among(session, statistics.member_id, member_ids))
             .where(table.occurred_at == statistics.last_visit_at)
         )
@@ -212,7 +207,7 @@ def _by_member(rows: Rows) -> dict[UUID, str]:
 
 
 def _select_languages(one_of: OneOf) -> sa.Select[Any]:
-    table = _table(Member).c
+    table = table_of(Member).c
     return sa.select(table.id, table.language).where(one_of(table.id, "members"))
 
 

@@ -12,9 +12,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
-from wallet_server.db import ALL_PROGRAMS, reading
+from wallet_server.db import ALL_PROGRAMS, reading, table_of
 from wallet_server.errors import NotFoundError
 from wallet_server.programs.definition import OutletRef, ProgramDefinition
 from wallet_server.programs.file import OutletSection, ProgramFile
@@ -81,7 +81,7 @@ def load_program(
     session.flush()
     # On the connection, where no scope is added: each statement names the one program that it reads.
     connection = session.connection()
-    program, version = _table(Program), _table(ProgramVersion)
+    program, version = table_of(Program), table_of(ProgramVersion)
     which = version.c.number == (program.c.version if number is None else number)
     if at is not None:
         which = sa.or_(version.c.published_at <= at, version.c.number == 1)
@@ -113,7 +113,7 @@ def _definition(connection: sa.Connection, head: Any, document: Mapping[str, Any
     program_id = head.id
     file = ProgramFile.model_validate(document)
     sections = {section.code: section for section in file.outlets}
-    outlet, category = _table(Outlet), _table(Category)
+    outlet, category = table_of(Outlet), table_of(Category)
     open_outlets: dict[str, OutletRef] = {}
     closed_outlets: dict[str, OutletRef] = {}
     for row in connection.execute(sa.select(outlet).where(outlet.c.program_id == program_id)):
@@ -153,7 +153,7 @@ def current_file(session: Session, program_id: UUID) -> ProgramFile:
     ).one_or_none()
     if document is None:
         raise NotFoundError("unknown_program", "there is no such program")
-    category, product = _table(Category), _table(Product)
+    category, product = table_of(Category), table_of(Product)
     categories = session.execute(
         sa.select(category.c.code, category.c.parent_code.label("parent"), category.c.name)
         .where(category.c.program_id == program_id)
@@ -292,7 +292,7 @@ def find_till_key(engine: Engine, secret: str) -> TillKey | None:
 
 
 def _select_till_key(_one_of: OneOf) -> sa.Select[Any]:
-    key, program, version = _table(ApiKey), _table(Program), _table(ProgramVersion)
+    key, program, version = table_of(ApiKey), table_of(Program), table_of(ProgramVersion)
     return (
         sa.select(program.c.id, version.c.id, key.c.id, key.c.outlet_id, key.c.scopes, key.c.hint)
         .join(program, program.c.id == key.c.program_id)
@@ -314,11 +314,6 @@ def closed_outlets(session: Session, program_id: UUID) -> set[str]:
     """Codes of outlets that a file had once and that are closed now."""
     closed = select(Outlet.code).where(Outlet.program_id == program_id, col(Outlet.closed_at).is_not(None))
     return set(session.exec(closed).all())
-
-
-def _table(model: type[SQLModel]) -> sa.Table:
-    table: sa.Table = model.__table__  # type: ignore[attr-defined]
-    return table
 
 
 def parts(values: Iterable[_Value]) -> Iterator[list[_Value]]:

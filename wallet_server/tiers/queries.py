@@ -10,8 +10,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
+from wallet_server.db import table_of
 from wallet_server.members.models import Member, MemberStatistics
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import PARAMETERS_MAX
@@ -25,13 +26,8 @@ _DAY_IS_WITHIN: Final = timedelta(days=3)
 """A business date and the moment of its receipt are less than this apart, whatever the zones."""
 
 
-def _table(model: type[SQLModel]) -> sa.Table:
-    table: sa.Table = model.__table__  # type: ignore[attr-defined]
-    return table
-
-
-_PURCHASE, _LINE, _VISIT = _table(Purchase), _table(PurchaseLine), _table(Visit)
-_STATISTICS_TABLE, _TIER, _MEMBER = _table(MemberStatistics), _table(MemberTier), _table(Member)
+_PURCHASE, _LINE, _VISIT = table_of(Purchase), table_of(PurchaseLine), table_of(Visit)
+_STATISTICS_TABLE, _TIER, _MEMBER = table_of(MemberStatistics), table_of(MemberTier), table_of(Member)
 
 
 def standings(

@@ -19,7 +19,7 @@ from tests.postgres import wait_until_somebody_waits
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.phones import DeadToken, drop_dead_tokens, register_device
-from wallet_server.issuance.pushes import assign_tags, lock_passes
+from wallet_server.issuance.pushes import lock_passes, tag_passes
 from wallet_server.issuance.services import passes_changed
 from wallet_server.leaving.services import leave
 from wallet_server.notifications.facts import Noticed
@@ -71,7 +71,7 @@ def test_two_workers_with_one_pass_both_get_their_tag(postgresql_engine: Engine,
             lock_passes(session, [pass_id])
             version = worker.submit(other)
             wait_until_somebody_waits(postgresql_engine)
-            assert assign_tags(session, [pass_id]) == 1
+            assert tag_passes(session, [pass_id]).tag == 1
         assert version.result(30) == 2
 
 

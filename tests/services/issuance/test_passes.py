@@ -14,7 +14,7 @@ from wallet_server.issuance.deliveries import record_fetch, record_pushed
 from wallet_server.issuance.google_events import google_event, google_object_made, prune_callbacks
 from wallet_server.issuance.models import Device, IssuedPass, Registration
 from wallet_server.issuance.phones import DeadToken, drop_dead_tokens, register_device, unregister_device
-from wallet_server.issuance.pushes import assign_tags, push_targets
+from wallet_server.issuance.pushes import tag_passes
 from wallet_server.issuance.queries import changed_serials
 from wallet_server.issuance.services import passes_changed
 
@@ -100,7 +100,7 @@ def test_one_phone_with_two_passes_has_one_push_token(shop):
     register(shop, first, token="aa")
     register(shop, second, token="bb")
     with reading(shop.engine, ALL_PROGRAMS) as session:
-        targets = push_targets(session, [shop.issued(first).id, shop.issued(second).id])
+        targets = tag_passes(session, [shop.issued(first).id, shop.issued(second).id]).targets
     assert {target.push_token for target in targets} == {"bb"}
     assert len(targets) == 2
 
@@ -142,12 +142,12 @@ def test_a_phone_hears_of_its_own_changes_since_its_tag(shop):
     assert changed(shop, since=everything.tag) is None
     assert changed(shop, "unknown phone") is None
     with transaction(shop.engine, ALL_PROGRAMS) as session:
-        assign_tags(session, [shop.issued(mine).id, shop.issued(foreign).id])
+        tag_passes(session, [shop.issued(mine).id, shop.issued(foreign).id])
     news = changed(shop, since=everything.tag)
     assert news.serials == (shop.issued(mine).serial,)
     assert news.tag > everything.tag
     with transaction(shop.engine, ALL_PROGRAMS) as session:
-        assign_tags(session, [shop.issued(also_mine).id])
+        tag_passes(session, [shop.issued(also_mine).id])
     assert changed(shop, since=news.tag).serials == (shop.issued(also_mine).serial,)
     assert len(changed(shop, since=everything.tag).serials) == 2
 
@@ -167,7 +167,7 @@ def test_tags_become_visible_in_order_whatever_the_commits_do(shop):
         barrier.wait(timeout=10)
         for number in range(10):
             with transaction(shop.engine, ALL_PROGRAMS) as session:
-                assign_tags(session, [pass_ids[(index * 2 + number) % 8]])
+                tag_passes(session, [pass_ids[(index * 2 + number) % 8]])
 
     def listen() -> None:
         barrier.wait(timeout=10)
@@ -198,7 +198,7 @@ def test_tags_become_visible_in_order_whatever_the_commits_do(shop):
 def test_a_phone_with_a_tag_of_before_a_backup_was_put_back_hears_of_all(shop):
     register(shop, shop.join())
     with transaction(shop.engine, ALL_PROGRAMS) as session:
-        tag = assign_tags(session, list(session.exec(select(IssuedPass.id).where(col(IssuedPass.live)))))
+        tag = tag_passes(session, list(session.exec(select(IssuedPass.id).where(col(IssuedPass.live))))).tag
     assert changed(shop, since=tag) is None
     found = changed(shop, since=tag + 100)
     assert (len(found.serials), found.tag) == (1, tag)

@@ -16,7 +16,7 @@ from wallet_server.app import create_app
 from wallet_server.context import make_context
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.errors import ConfigurationError
-from wallet_server.issuance.pushes import assign_tags
+from wallet_server.issuance.pushes import tag_passes
 
 OWN = "pass.com.example.cafe"
 
@@ -67,7 +67,7 @@ def test_a_phone_hears_of_each_type_by_itself(phone, own_phone, cafe, stranger, 
         assert asker.register(holder).status_code == 201
         holder.change()
     with transaction(server.engine, ALL_PROGRAMS) as session:
-        assign_tags(session, [cafe.issued().id, stranger.issued().id])
+        tag_passes(session, [cafe.issued().id, stranger.issued().id])
     assert own_phone.changed().json["serialNumbers"] == [cafe.serial]
     assert phone.changed().json["serialNumbers"] == [stranger.serial]
     assert Phone(phone.client, "pass.com.example.nobody").changed().status_code == 204

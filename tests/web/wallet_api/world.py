@@ -15,7 +15,7 @@ from tests.web.wallet_api.conftest import Cardholder
 from tests.web.wallet_api.wire import Heard, Line
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
-from wallet_server.issuance.pushes import assign_tags
+from wallet_server.issuance.pushes import tag_passes
 from wallet_server.members.services import Enrol, enrol
 from wallet_server.programs.queries import load_program
 
@@ -71,7 +71,7 @@ class World:
 
     def tag(self, *holders: Cardholder) -> int:
         with transaction(self.server.engine, ALL_PROGRAMS) as session:
-            return assign_tags(session, [holder.issued().id for holder in holders])
+            return tag_passes(session, [holder.issued().id for holder in holders]).tag
 
 
 def join(server: ServerContext, slug: str) -> Cardholder:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -15,7 +13,7 @@ from flask import Response, abort, redirect, request, url_for
 from werkzeug.exceptions import Forbidden, NotFound
 
 from wallet_server.db import ALL_PROGRAMS, new_id, reading
-from wallet_server.errors import DomainError, NotFoundError
+from wallet_server.errors import NotFoundError
 from wallet_server.idempotency.services import Work, answer_once, request_hash
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program
@@ -94,13 +92,8 @@ def done_once(desk: Desk, button: str, work: Work) -> dict[str, Any]:
     """
     context = server()
     key = request_hash(form_key(), button)
-    answer = answer_once(
-        context.engine, desk.program.id, desk.client, key, request_hash(button), work, context.clock.now()
-    )
-    body: dict[str, Any] = json.loads(answer.body_text)
-    if answer.status >= HTTPStatus.BAD_REQUEST:
-        raise DomainError(body["code"], body["detail"], status=answer.status)
-    return body
+    now = context.clock.now()
+    return answer_once(context.engine, desk.program.id, desk.client, key, request_hash(button), work, now).done()
 
 
 def open_desk(slug: str, needed: Role) -> Desk:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
@@ -118,12 +116,9 @@ def _enrolled(program: ProgramDefinition, command: Enrol) -> tuple[UUID, bool]:
         return 200, {"member_id": made.member_id, "is_new": made.created, "at": now}
 
     asked = request_hash(request.form.get("csrf_token", ""), command.phone or "", command.email or "")
-    answer = answer_once(context.engine, program.id, "join", asked, asked, work, now)
-    body = json.loads(answer.body_text)
-    if answer.status >= HTTPStatus.BAD_REQUEST:
-        raise DomainError(body["code"], body["detail"], status=answer.status)
-    is_over = now - datetime.fromisoformat(body["at"]) > PRESSED_AGAIN_WITHIN
-    return UUID(body["member_id"]), body["is_new"] and not is_over
+    done = answer_once(context.engine, program.id, "join", asked, asked, work, now).done()
+    is_over = now - datetime.fromisoformat(done["at"]) > PRESSED_AGAIN_WITHIN
+    return UUID(done["member_id"]), done["is_new"] and not is_over
 
 
 @blueprint.get("/r/<code>")
