@@ -14,6 +14,7 @@ import structlog
 from wallet_server import migrations
 from wallet_server.context import ContextKeeper, ServerContext, make_context
 from wallet_server.errors import ConfigurationError
+from wallet_server.garbage import collect_rarely
 from wallet_server.logs import configure_logging
 from wallet_server.settings import Settings, load_settings
 from workers.dispatcher import Dispatcher
@@ -75,6 +76,7 @@ def _tick(context: ServerContext) -> None:
 
 def _say_ready(part: str) -> None:
     # After everything that a wrong setting can stop: the supervisor waits for this line.
+    collect_rarely()
     structlog.get_logger().info("ready for work", part=part)
 
 

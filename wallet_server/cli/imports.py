@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any, Final
 import click
 
 from wallet_server.cli.common import open_database
+from wallet_server.garbage import few_collections
 from wallet_server.imports.completejourney import (
     MEMBERS_FILE,
     NOTICE,
@@ -80,7 +80,7 @@ def grocery_files(folder: Path, households: int | None, months: int) -> None:
 
 def _import(slug: str, kind: Kind, file: Path) -> None:
     try:
-        with open_database() as database, _progress(kind) as on_progress, _few_collections():
+        with open_database() as database, _progress(kind) as on_progress, few_collections():
             summary = run(database.engine, database.clock, slug=slug, kind=kind, path=file, on_progress=on_progress)
     except KeyboardInterrupt:
         click.echo("\nstopped; the same command goes on where this run ended", err=True)
@@ -88,22 +88,6 @@ def _import(slug: str, kind: Kind, file: Path) -> None:
     _tell(kind, file, summary)
     if summary.place.refused:
         sys.exit(1)
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """Let Python look for cycles rarely: a batch is a hundred thousand small objects without any.
-
-    An eighth of an import's time was spent on it.
-    """
-    thresholds = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
 
 
 @contextmanager
