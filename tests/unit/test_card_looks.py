@@ -142,3 +142,30 @@ def test_the_mark_beside_the_name_is_that_of_the_program_s_own_stamps_in_all_loo
     here = program(**{"pass": {"strip": {"kind": "stamps", "challenge": "burgers", "glyph": "cup"}, "looks": looks}})
     for tier in ("base", "silver"):
         assert brand_of(here, look_of_card(here, replace(STATE, tier=tier)), "en").glyph == "cup"
+
+
+LAKE = {"picture": "a" * 64, "x": 20, "y": 80}
+OVER_THE_LAKE = {"kind": "stamps", "challenge": "burgers", "glyph": "cup", "motif": "leaves", "photo": LAKE}
+
+
+@pytest.mark.parametrize(
+    ("strip", "photo", "motif", "glyph"),
+    [
+        ({"kind": "progress"}, "a" * 64, "leaves", "star"),
+        ({"kind": "stamps", "challenge": "burgers"}, "a" * 64, "leaves", "cup"),
+        ({"kind": "progress", "challenge": "burgers"}, "a" * 64, "leaves", "star"),
+        ({"kind": "plain"}, "a" * 64, "leaves", "star"),
+        ({"kind": "stamps", "challenge": "burgers", "glyph": "crown"}, "a" * 64, "leaves", "crown"),
+        ({"kind": "stamps", "challenge": "burgers", "motif": "snow"}, None, "snow", "cup"),
+        ({"kind": "progress", "motif": "hills"}, None, "hills", "star"),
+        ({"kind": "season", "motif": "snow"}, None, "snow", "star"),
+        ({"kind": "progress", "photo": {"picture": "b" * 64}}, "b" * 64, "hills", "star"),
+    ],
+)
+def test_a_strip_of_a_level_keeps_what_lies_behind_all_cards_unless_it_names_its_own(strip, photo, motif, glyph):
+    section = {"strip": OVER_THE_LAKE, "looks": [{"name": "Silver", "when": {"tiers": ["silver"]}, "strip": strip}]}
+    drawn = art(section, tier="silver")
+    assert (drawn.photo.digest if drawn.photo else None, drawn.motif, drawn.glyph) == (photo, motif, glyph)
+    if photo == "a" * 64:
+        assert (drawn.photo.x, drawn.photo.y) == (20, 80)
+    assert art(section, tier="base").photo.digest == "a" * 64

@@ -162,7 +162,7 @@ def strip_art(program: ProgramDefinition, state: StripState) -> StripArt:
         background=look.background,
         foreground=look.foreground,
         accent=look.accent,
-        motif=look.strip.motif,
+        motif=look.strip.motif or "hills",
         glyph=look.strip.glyph or "star",
         stamps=stamps,
         bar=bar,

@@ -58,8 +58,8 @@ class Strip(_Part):
     challenge: Code | None = None
     glyph: Glyph | None = None
     """What a stamp shows, a star by itself; the last of a card is always a gift. On a bar, what stands at its goal."""
-    motif: Motif = "hills"
-    """What lies behind it."""
+    motif: Motif | None = None
+    """What lies behind it, calm hills by themselves."""
     photo: StripPhoto | None = None
     """Lies behind it in the place of the motif."""
 
@@ -69,11 +69,24 @@ class Strip(_Part):
             raise ValueError("stamps needs the challenge whose stamps are drawn")
         if self.kind in ("plain", "season") and self.challenge is not None:
             raise ValueError(f"{self.kind} shows no challenge")
-        if self.kind == "season" and self.motif == "hills":
+        if self.kind == "season" and self.motif in (None, "hills"):
             raise ValueError("season needs a motif, such as snow")
         if self.kind == "season" and self.photo is not None:
             raise ValueError("season shows its motif; a photo alone is a strip of kind plain")
         return self
+
+    def completed_by(self, own: Strip) -> Strip:
+        """The strip of a look on cards whose ``own`` one is the section's: what it leaves out is as there.
+
+        What lies behind is one thing: who names a motif or a photo has chosen it, who names neither keeps the
+        section's. The sign is that of the section where both draw the same stamps or the same bar.
+        """
+        kept: dict[str, object] = {}
+        if self.motif is None and self.photo is None:
+            kept |= {"motif": own.motif, "photo": own.photo}
+        if self.glyph is None and (self.kind, self.challenge) == (own.kind, own.challenge):
+            kept["glyph"] = own.glyph
+        return self.model_copy(update=kept)
 
 
 class ChallengeReached(_Part):
@@ -133,7 +146,7 @@ class LookTexts(_Part):
 
 
 class Look(_Part):
-    """What changes for some cards; colours and strip that are missing are those of the ``pass`` section."""
+    """What changes for some cards; colours, strip and parts of it that are missing are those of the section."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
     """For the panel; members never see it."""
@@ -251,7 +264,7 @@ def resolved(section: PassLook, look: Look | None, index: int | None, tier_color
         foreground=(look.foreground if look else None) or section.foreground,
         label=label,
         accent=(look.accent if look else None) or section.accent or label,
-        strip=(look.strip if look else None) or section.own_strip,
+        strip=look.strip.completed_by(section.own_strip) if look and look.strip else section.own_strip,
         caption=(look.texts.caption if look else None) or {},
         index=index,
         name=look.name if look else "",

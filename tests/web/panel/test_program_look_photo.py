@@ -78,6 +78,36 @@ def test_a_look_has_a_photo_of_its_own_under_what_all_cards_draw(manager: FlaskC
     assert (found.digest, found.x, found.y) == (sha256, 50, 0)
 
 
+def test_a_look_with_a_strip_of_its_own_keeps_the_photo_of_all_cards(
+    manager: FlaskClient, server: ServerContext
+) -> None:
+    sha256 = named(press(manager, server, "upload", photo_file=photo()).get_data(as_text=True), "photo")
+    look = {"look_0_name": "Silver", "look_0_tiers": "silver", "look_0_strip_kind": "progress", "look_0_motif": ""}
+    page = press(manager, server, "show", photo=sha256, **look)
+    assert "The photo of all cards stays behind it, unless a motif or another photo is chosen here." in words(page)
+    press(manager, server, "publish", photo=sha256, **look)
+    program = newest(server)
+    behind = strip_art(program, StripState(0, 1, "en", 1, 40)).photo
+    assert behind is not None
+    assert behind.digest == sha256
+    assert (program.file.look.own_strip.motif, program.file.look.looks[0].strip.motif) == (None, None)  # type: ignore[union-attr]
+    hills = {**look, "look_0_motif": "hills"}
+    press(manager, server, "publish", photo=sha256, **hills)
+    assert strip_art(newest(server), StripState(0, 1, "en", 1, 40)).photo is None
+    assert press(manager, server, "publish", photo=sha256, **hills).location == PAGE  # nothing is changed by looking
+
+
+def test_a_photo_that_is_removed_from_a_look_again_leaves_the_photo_of_all_cards(
+    manager: FlaskClient, server: ServerContext
+) -> None:
+    section = {"photo": named(press(manager, server, "upload", photo_file=photo()).get_data(as_text=True), "photo")}
+    look: dict[str, Any] = {"look_0_name": "Silver", "look_0_tiers": "silver"}
+    page = press(manager, server, "upload", **section, **look, look_0_photo_file=photo()).get_data(as_text=True)
+    [motif] = re.findall(r'<select[^>]* id="look_0_motif".*?</select>', page, re.DOTALL)
+    assert '<option value="">as above</option>' in motif
+    assert " selected" not in motif
+
+
 def test_a_photo_in_the_place_of_a_season_is_shown_alone(manager: FlaskClient, server: ServerContext) -> None:
     page = press(manager, server, "upload", **WINTER, look_0_photo_file=photo()).get_data(as_text=True)
     assert re.search(r'id="look_0_strip_kind".*?value="plain" selected', page, re.DOTALL)

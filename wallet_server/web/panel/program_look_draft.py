@@ -113,9 +113,9 @@ class _Reader:
         found: dict[str, Any] = {
             "kind": kind,
             "glyph": self.choice(f"{prefix}glyph", texts["glyph"], GLYPHS) if texts.get("glyph") else None,
-            "motif": self.choice(f"{prefix}motif", texts.get("motif") or MOTIFS[0], MOTIFS),
+            "motif": self.choice(f"{prefix}motif", texts["motif"], MOTIFS) if texts.get("motif") else None,
         }
-        if kind == "season" and found["motif"] == "hills":
+        if kind == "season" and found["motif"] in (None, "hills"):
             self.problems[f"{prefix}motif"] = Problem("motif")
         if texts.get("photo") and kind != "season":
             at = {axis: self._percent(f"{prefix}photo_{axis}", texts.get(f"photo_{axis}") or MIDDLE) for axis in "xy"}
@@ -233,14 +233,19 @@ def _own_strip(strip: dict[str, Any] | None, old: PassLook) -> dict[str, Any]:
     """The section's picture, said as shortly as the file does: what draws the same stays as it was written."""
     assert strip is not None
     try:
-        wanted = Strip.model_validate(strip)
+        wanted = _shortly(Strip.model_validate(strip))
     except ValidationError:
         return {}  # one of the fields has been refused
-    if wanted == old.own_strip:
+    if wanted == _shortly(old.own_strip):
         return {"stamps": old.stamps, "strip": old.strip}
     if wanted == Strip(kind="plain"):
         return {}
     return {"strip": wanted}
+
+
+def _shortly(strip: Strip) -> Strip:
+    """Hills need no word in the section; in a look the word says that its photo is left out."""
+    return strip.model_copy(update={"motif": None}) if strip.motif == "hills" else strip
 
 
 def _look(read: _Reader, prefix: str, row: LookRow) -> dict[str, Any]:

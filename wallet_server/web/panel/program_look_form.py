@@ -21,7 +21,8 @@ from wallet_server.programs.look import (
 
 COLORS: Final = ("background", "foreground", "label", "accent")
 PHOTO: Final = ("photo", "photo_x", "photo_y")
-STRIP: Final = ("strip_kind", "strip_challenge", "glyph", "motif", *PHOTO)
+DRAWN: Final = ("strip_kind", "strip_challenge", "glyph")
+STRIP: Final = (*DRAWN, "motif", *PHOTO)
 PICTURES: Final = ("logo", "icon")
 SECTION_TEXTS: Final = (*COLORS, *STRIP, *PICTURES, "organization")
 LOOK_TEXTS: Final = (*COLORS, *STRIP, "name", "reached", "at_least", "at_most")
@@ -87,7 +88,7 @@ class LookForm:
         rows = list(self.looks)
         row = rows[int(in_look[1])]
         # What a look draws over its photo is what all cards have, until somebody says otherwise.
-        texts = row.texts if row["strip_kind"] else {**row.texts, **{name: self[name] for name in STRIP}}
+        texts = row.texts if row["strip_kind"] else {**row.texts, **{name: self[name] for name in DRAWN}}
         rows[int(in_look[1])] = replace(row, texts={**_with_photo(texts, sha256), "photo": sha256})
         return replace(self, looks=tuple(rows))
 
@@ -161,7 +162,7 @@ def form_of(program: ProgramDefinition) -> LookForm:
 def _strip_texts(strip: Strip | None) -> dict[str, str]:
     if strip is None:
         return {}
-    texts: dict[str, str] = {"strip_kind": strip.kind, "glyph": strip.glyph or "", "motif": strip.motif}
+    texts: dict[str, str] = {"strip_kind": strip.kind, "glyph": strip.glyph or "", "motif": strip.motif or ""}
     if strip.photo is not None:
         texts |= {"photo": strip.photo.picture, "photo_x": str(strip.photo.x), "photo_y": str(strip.photo.y)}
     return {**texts, "strip_challenge": strip.challenge or ""}
