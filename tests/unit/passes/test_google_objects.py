@@ -70,6 +70,13 @@ def test_a_class_is_as_google_s_discovery_document_has_it():
         loyalty_class(replace(CARD, places=CARD.places * 11), issuer_id=ISSUER)
 
 
+def test_a_card_has_no_colour_of_its_own_at_google():
+    """What docs/wallets.md explains; the day that Google takes a colour for each card, this says so."""
+    red = {"hexBackgroundColor": "#aa0000"}
+    assert faults("LoyaltyObject", {**an_object(), **red}) != []
+    assert faults("LoyaltyClass", red) == faults("GenericObject", red) == []
+
+
 def test_an_object_says_what_the_card_says():
     body = loyalty_object(
         a_card(),
@@ -119,6 +126,15 @@ def test_a_voided_card_has_no_code():
     assert "barcode" not in body
 
 
+@pytest.mark.parametrize(
+    ("formats", "kind"), [(("qr",), "QR_CODE"), (("i2of5", "code128"), "CODE_128"), (("ean13", "qr"), "EAN_13")]
+)
+def test_the_code_is_the_first_that_google_knows(formats, kind):
+    body = an_object(card=CardCode(number="5901234123457", formats=formats))
+    assert body["barcode"]["type"] == kind
+    assert faults("LoyaltyObject", body) == []
+
+
 def test_google_shows_ten_texts_and_gets_ten():
     assert len(an_object(back=tuple(PassField(key=f"b{n}", value=n) for n in range(20)))["textModulesData"]) == 10
 
@@ -142,6 +158,7 @@ def test_a_balance_has_exactly_one_form(value, options, balance):
 @pytest.mark.parametrize(
     "call",
     [
+        lambda: an_object(card=CardCode(number="12", formats=("i2of5",))),
         lambda: resource_id("cafe", "x"),
         lambda: resource_id(ISSUER, "a b"),
         lambda: resource_id(ISSUER, ""),

@@ -94,6 +94,9 @@ def test_the_preview_follows_the_typing_and_stores_nothing(manager: FlaskClient,
 def test_the_preview_shows_the_sample_that_was_asked_for(manager: FlaskClient, server: ServerContext) -> None:
     page = preview(manager, server, sample_tier="silver").get_data(as_text=True)
     assert "/looks/draft-apple/6b7280-ffffff-c9d6e8.css" in page  # the level's own colour
+    assert "/looks/draft-google/1f3a5f" in page
+    assert "At Google all cards of a program have one background colour." in page
+    assert "At Google all cards" not in words(preview(manager, server))
     nonsense = {"sample_tier": "x", "sample_points": "-1", "sample_percent": "999999", "sample_day": "never"}
     answer = preview(manager, server, **nonsense, sample_language="fr")
     assert answer.status_code == 200
