@@ -112,7 +112,8 @@ class CardCode:
 
     `message` is what the QR says (by default the number); `caption` is the line below it, which a cashier
     can type when the scanner fails. `formats` are tried in this order: ``qr pdf417 aztec code128``, and since
-    iOS 27 ``code39 codabar ean13 i2of5``, which need one of the first four behind them for older phones.
+    iOS 27 ``code39 codabar ean13 i2of5``, which need one of the first four behind them for older phones. Google
+    shows the first that it knows, which are all but ``i2of5``.
 
     Source: developer.apple.com/documentation/walletpasses/pass/barcodes
     """

@@ -33,11 +33,19 @@ _WAIT_SECONDS_MAX = 20.0
 _TOKEN_SECONDS = 3600
 _RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "backendError", "RATE_LIMIT_EXCEEDED"})
 _QUOTA_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
-_OPTIONAL_PARTS: Final = {
-    "loyaltyClass": ("heroImage", "homepageUri", "callbackOptions"),
-    "loyaltyObject": ("accountName", "barcode", "validTimeInterval", "heroImage", "merchantLocations"),
+_OPTIONAL_PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "loyaltyClass": dict.fromkeys(
+        """callbackOptions countryCode heroImage homepageUri localizedIssuerName localizedProgramName
+        merchantLocations""".split()
+    ),
+    "loyaltyObject": {
+        **dict.fromkeys(("accountName", "heroImage", "merchantLocations", "validTimeInterval")),
+        "barcode": dict.fromkeys(("alternateText", "renderEncoding")),
+        "loyaltyPoints": {"balance": dict.fromkeys(("double", "int", "money", "string")), "localizedLabel": None},
+    },
 }
-"""What we may have written and no longer say: a PATCH takes it away only if it is named, with null."""
+"""What we may have written and no longer say, with what lies within it: a PATCH merges, and takes away only what is
+named, with null. A balance of one form beside an older one of another is refused."""
 _NO_CHANGE_BY_ITSELF: Final = frozenset({"id", "reviewStatus", "notifyPreference"})
 
 JsonObject = dict[str, Any]
@@ -211,7 +219,7 @@ class GoogleWallet:
         path = f"{kind}/{quote(str(body['id']), safe='')}"
         if exists:
             try:
-                return self._call("PATCH", path, {**dict.fromkeys(_OPTIONAL_PARTS[kind]), **body})
+                return self._call("PATCH", path, _whole(body, _OPTIONAL_PARTS[kind]))
             except GoogleWalletError as error:
                 if error.problem is not GoogleProblem.NOT_FOUND:
                     raise
@@ -222,8 +230,8 @@ class GoogleWallet:
                 raise
         # It is there already, perhaps through our own lost try: what is right in it needs no second notice.
         found = self._call("GET", path)
-        changes = {name: value for name, value in body.items() if found.get(name) != value}
-        changes |= {name: None for name in _OPTIONAL_PARTS[kind] if name in found and name not in body}
+        whole = _whole(body, _OPTIONAL_PARTS[kind])
+        changes = {name: value for name, value in whole.items() if found.get(name) != body.get(name)}
         if changes.keys() <= _NO_CHANGE_BY_ITSELF:
             return found
         # Google wants the review asked for with every change of a class.
@@ -309,6 +317,15 @@ class GoogleWallet:
             return
         step = _BACK_OFF_SECONDS[min(attempt, len(_BACK_OFF_SECONDS) - 1)]
         self._sleep(min(_WAIT_SECONDS_MAX, max(at_least_seconds, step * (0.5 + self._jitter() / 2))))
+
+
+def _whole(body: Mapping[str, Any], optional: Mapping[str, Any]) -> JsonObject:
+    """Return the body with null for what `optional` knows and the body does not say."""
+    whole: JsonObject = {**dict.fromkeys(optional), **body}
+    for name, within in optional.items():
+        if within and isinstance(whole[name], dict):
+            whole[name] = _whole(whole[name], within)
+    return whole
 
 
 def _read(response: httpx.Response) -> bytes:

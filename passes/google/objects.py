@@ -24,6 +24,16 @@ MERCHANT_LOCATIONS_MAX = 10
 _ISSUER_ID = re.compile(r"[0-9]{1,20}")
 _SUFFIX = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _INT32_MAX = 2**31 - 1
+_BARCODES = {
+    "qr": "QR_CODE",
+    "pdf417": "PDF_417",
+    "aztec": "AZTEC",
+    "code128": "CODE_128",
+    "code39": "CODE_39",
+    "codabar": "CODABAR",
+    "ean13": "EAN_13",
+}
+"""Codes of `CardCode.formats` at Google, which has Interleaved 2 of 5 as ITF-14 only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +261,11 @@ def _links(content: PassContent, words: _Words) -> Iterator[JsonObject]:
 
 def _barcode(content: PassContent) -> JsonObject:
     value = _required("card.message", content.card.scanned)
-    barcode: JsonObject = {"type": "QR_CODE", "value": value}
+    # A card of Google's has one code: the first that is known there.
+    kinds = [_BARCODES[name] for name in content.card.formats if name in _BARCODES]
+    if not kinds:
+        raise PassContentError("card.formats", f"one of {', '.join(_BARCODES)}")
+    barcode: JsonObject = {"type": kinds[0], "value": value}
     if content.card.caption:
         barcode["alternateText"] = content.card.caption
     if not value.isascii():

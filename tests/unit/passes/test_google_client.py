@@ -75,10 +75,19 @@ class FakeGoogle:
             resource.setdefault("messages", []).append(body["message"])
         elif request.method == "PATCH":
             self.bodies.append(body)
-            resource.update(body)
-            for name in [name for name, value in resource.items() if value is None]:
-                del resource[name]
+            merge(resource, body)
         return httpx.Response(200, json=resource)
+
+
+def merge(resource: dict, changes: dict) -> None:
+    """As Google does: objects are merged, lists replaced, null takes away."""
+    for name, value in changes.items():
+        if value is None:
+            resource.pop(name, None)
+        elif isinstance(value, dict) and isinstance(resource.get(name), dict):
+            merge(resource[name], value)
+        else:
+            resource[name] = value
 
 
 @pytest.fixture
@@ -207,6 +216,29 @@ def test_what_is_no_longer_said_is_taken_away(wallet, google, exists):
     google.resources[OBJECT_ID] = body(accountName="Ana", barcode={"type": "QR_CODE", "value": "1"})
     wallet.upsert_object(body(state="INACTIVE"), exists=exists)
     assert google.resources[OBJECT_ID] == body(state="INACTIVE")
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_nothing_stays_within_a_part_that_is_said_anew(wallet, google, exists):
+    """A balance has exactly one form: one that outgrows 32 bits would stand beside its older self and be refused."""
+    google.resources[OBJECT_ID] = body(
+        barcode={"type": "QR_CODE", "value": "é", "alternateText": "1", "renderEncoding": "UTF_8"},
+        loyaltyPoints={"label": "Points", "localizedLabel": {"defaultValue": {}}, "balance": {"int": 2_000_000_000}},
+    )
+    now = body(
+        barcode={"type": "QR_CODE", "value": "1"},
+        loyaltyPoints={"label": "Points", "balance": {"string": "3000000000"}},
+    )
+    wallet.upsert_object(now, exists=exists)
+    assert google.resources[OBJECT_ID] == now
+
+
+def test_a_program_with_a_new_name_loses_the_translations_of_the_old_one(wallet, google):
+    card = {"id": "3388.program", "issuerName": "A", "programName": "B", "reviewStatus": "UNDER_REVIEW"}
+    old = {"defaultValue": {"language": "en", "value": "A"}}
+    google.resources["3388.program"] = {**card, "localizedIssuerName": old, "localizedProgramName": old}
+    wallet.upsert_class(card)
+    assert google.resources["3388.program"] == card
 
 
 def test_a_class_asks_for_review_with_every_change(wallet, google):
