@@ -23,6 +23,7 @@ from wallet_server.issuance.models import IssuedPass
 from wallet_server.notifications.models import Notification
 from wallet_server.outbox.models import OutboxRow
 from wallet_server.segments.services import delete_segment
+from wallet_server.web.panel import campaigns
 from wallet_server.web.panel.campaigns import BAR_UNITS, bar_parts
 
 BASE = "/panel/programs/cafe-ohrid"
@@ -241,6 +242,22 @@ def test_the_progress_comes_by_itself_until_everybody_is_decided(
     fragment = manager.get(page, headers=HTMX)
     assert "fetched by the phone 3" in words(fragment)
     assert "hx-trigger" not in fragment.get_data(as_text=True)
+
+
+def test_a_large_audience_is_counted_less_often(
+    manager: FlaskClient,
+    server: ServerContext,
+    cast: Cast,
+    clock: StoppedClock,
+    draft: UUID,
+    people: list[UUID],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(campaigns, "COUNTED_PER_SECOND", 3)
+    start(server, cast, draft, clock)
+    assert 'hx-trigger="every 3s"' in manager.get(f"{CAMPAIGNS}/{draft}").get_data(as_text=True), "six members"
+    send(server, cast, draft, clock)
+    assert 'hx-trigger="every 5s"' in manager.get(f"{CAMPAIGNS}/{draft}").get_data(as_text=True)
 
 
 def test_the_page_says_what_was_put_off_or_said_in_silence_and_why_by_wallet(

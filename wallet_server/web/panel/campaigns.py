@@ -57,6 +57,8 @@ CAMPAIGNS_SHOWN: Final = 50
 WATCHED: Final = timedelta(minutes=10)
 """So long after the launch the page goes on asking how many phones have fetched their message."""
 SELDOM_S: Final = 30
+COUNTED_PER_SECOND: Final = 10_000
+"""Members of an audience: a page that asks for their numbers must not keep the database busy by itself."""
 BAR_UNITS: Final = 1_000
 DELIVERED_STATES: Final = {
     PassState.CURRENT: gettext_noop("The card has it"),
@@ -313,11 +315,13 @@ def _last_day(desk: Desk, campaign: Campaign) -> date | None:
 def _seconds_to_next(done: CampaignProgress, waits: int, *, is_recent: bool) -> int | None:
     """When to look again; ``None`` when nothing more is to be expected soon.
 
-    Seldom where all who wait, ``waits`` of them, were put off: until the morning, say.
+    Seldom where all who wait, ``waits`` of them, were put off: until the morning, say; and the more seldom, the more
+    members there are to count.
     """
+    counting = done.audience // COUNTED_PER_SECOND
     if not done.finished:
-        return SELDOM_S if waits and waits == done.waiting else 1
-    return 3 if is_recent and done.fetched < done.shown else None
+        return SELDOM_S if waits and waits == done.waiting else 1 + counting
+    return 3 + counting if is_recent and done.fetched < done.shown else None
 
 
 def _typed(desk: Desk, *, key: str = "") -> CampaignForm:
