@@ -34,6 +34,19 @@ class ProviderKeyProblem(Exception):
     """The key cannot be used; the message is a sentence with the cure."""
 
 
+def load_push_key(key_pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """Read a .p8 file. Raises `ProviderKeyProblem`."""
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ProviderKeyProblem(
+            "The push key cannot be read: give the .p8 file as Apple's developer site handed it out."
+        ) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ProviderKeyProblem("The push key is not one of Apple's: those are P-256 keys in a .p8 file.")
+    return key
+
+
 class ProviderToken:
     """Makes and keeps the token of one key. Not for use by two threads at once."""
 
@@ -66,15 +79,7 @@ class ProviderToken:
                     f"Apple's {name} has ten capital letters and digits, this one is {value!r}: copy it from the"
                     " page of the key at developer.apple.com."
                 )
-        try:
-            key = load_pem_private_key(key_pem, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise ProviderKeyProblem(
-                "The push key cannot be read: give the .p8 file as Apple's developer site handed it out."
-            ) from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise ProviderKeyProblem("The push key is not one of Apple's: those are P-256 keys in a .p8 file.")
-        return cls(key, key_id=key_id, team_id=team_id, clock=clock)
+        return cls(load_push_key(key_pem), key_id=key_id, team_id=team_id, clock=clock)
 
     def bearer(self) -> str:
         """The token to send now."""

@@ -23,6 +23,7 @@ from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
 from passes.apple.development import DevelopmentCertificates, make_development_certificates
+from passes.apple.provider_token import ProviderKeyProblem, load_push_key
 from passes.apple.signing import CertificateProblem, Signer
 from passes.google.account import GoogleAccountProblem, ServiceAccount
 from wallet_server.db import reading
@@ -48,6 +49,7 @@ KEY_FILES: Final = (
     "WALLET_APNS_CA_FILE",
     "WALLET_GOOGLE_SERVICE_ACCOUNT_FILE",
 )
+_PUSH_KEY: Final = "WALLET_APNS_KEY_FILE"
 _FILES: Final = {
     "root": "root.pem",
     "intermediate": "intermediate.pem",
@@ -246,10 +248,22 @@ def load_wallets(settings: Settings, now: datetime, engine: Engine | None = None
 def unreadable_files(settings: Settings) -> dict[str, bool]:
     """By setting that names a file with a key or certificate, whether the file cannot be read at this moment.
 
-    Processes that run have it in memory and go on; their next start would fail.
+    Processes that run have it in memory and go on; their next start would fail. The push key is also spoilt when
+    it is there and no key: of the others the keeper of the context tells.
     """
     paths = {name: getattr(settings, name) for name in KEY_FILES}
-    return {name: not os.access(path, os.R_OK) for name, path in paths.items() if path is not None}
+    found = {name: not os.access(path, os.R_OK) for name, path in paths.items() if path is not None}
+    if found.get(_PUSH_KEY) is False:
+        found[_PUSH_KEY] = not _is_push_key(paths[_PUSH_KEY])
+    return found
+
+
+def _is_push_key(path: Path) -> bool:
+    try:
+        load_push_key(path.read_bytes())
+    except (OSError, ProviderKeyProblem):
+        return False
+    return True
 
 
 def load_google(settings: Settings, engine: Engine) -> GoogleParameters | None:

@@ -11,6 +11,8 @@ from wallet_server.issuance.credentials import unreadable_files
 
 WALLET: Final = "wallet"
 KEEPER: Final = "wallet_keeper"
+IMPORTED: Final = "imported"
+"""Stands in :func:`key_trouble` for the keys in the database."""
 
 
 def server() -> ServerContext:
@@ -24,7 +26,7 @@ def key_trouble() -> dict[str, bool]:
     """Whether there is trouble with keys: by setting that names a file, and with those that were ``imported``."""
     keeper = current_app.extensions[KEEPER]
     assert isinstance(keeper, ContextKeeper)
-    return {**unreadable_files(server().settings), "imported": bool(keeper.trouble)}
+    return {**unreadable_files(server().settings), IMPORTED: bool(keeper.trouble)}
 
 
 def init_app(app: Flask, context: ServerContext) -> None:

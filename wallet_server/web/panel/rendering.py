@@ -14,8 +14,9 @@ from wallet_server.issuance.models import DeliveryWatch
 from wallet_server.ledger.adjustments import waiting_count
 from wallet_server.programs.queries import load_program
 from wallet_server.staff.roles import Role
-from wallet_server.web.context import server
+from wallet_server.web.context import key_trouble, server
 from wallet_server.web.panel.desk import Desk
+from wallet_server.web.panel.key_notices import KeyNotice, key_notices
 from wallet_server.web.panel.program_tabs import shown_tabs
 from wallet_server.web.public.pages import brand_url
 from wallet_server.web.rendering import language, page, wants_fragment
@@ -74,6 +75,7 @@ def panel_page(
         programs=_programs(desk),
         program_tabs=shown_tabs(desk),
         delivery_alarm=_delivery_alarm(desk),
+        key_notices=_key_notices(desk),
         **context,
     )
 
@@ -105,6 +107,12 @@ def _delivery_alarm(desk: Desk) -> DeliveryWatch | None:
         return None
     with reading(server().engine, desk.program.id) as session:
         return watch_of(session, desk.program.id)
+
+
+def _key_notices(desk: Desk) -> list[KeyNotice]:
+    if wants_fragment() or not desk.may("manager"):
+        return []
+    return key_notices(server(), desk.program, key_trouble(), server().machine_clock.now())
 
 
 def _programs(desk: Desk) -> list[Place]:
