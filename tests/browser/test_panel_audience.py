@@ -210,3 +210,17 @@ def test_the_pages_fit_and_can_be_read_by_everybody(staff_page: Page, site: Site
             assert_fits(page)
         # Colours, names and roles are the same in every language.
         assert_accessible(page)
+
+
+@pytest.mark.parametrize("path", ["campaigns", "segments", "program/tiers", "program/keys", "program/webhooks"])
+def test_the_words_under_a_heading_are_not_squeezed_beside_its_button(staff_page: Page, path: str) -> None:
+    staff_page.set_viewport_size({"width": 390, "height": 900})
+    staff_page.goto(f"{BASE}/{path}")
+    heading = staff_page.get_by_role("heading", level=1)
+    row = heading.locator("xpath=ancestor::div[contains(@class, 'row')][1]")
+    words, button = row.locator("> p").bounding_box(), row.locator(".btn").first.bounding_box()
+    assert words is not None
+    assert button is not None
+    assert words["width"] > 350
+    assert words["y"] >= button["y"] + button["height"]
+    assert_fits(staff_page)
