@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -63,3 +63,23 @@ def heard(database: Engine | Session) -> Iterator[list[Statement]]:
             yield said
     finally:
         sa.event.remove(listened, "before_cursor_execute", executed)
+
+
+def plans_of(session: Session, ask: Callable[[], object]) -> list[str]:
+    """How the database would answer each question that ``ask`` puts to it, told not to read whole tables."""
+    connection = session.connection()
+    is_sqlite = connection.dialect.name == "sqlite"
+    if not is_sqlite:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    with heard(session) as said:
+        ask()
+    explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
+    return [
+        "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {one.text}", one.values))
+        for one in said
+    ]
+
+
+def plan_of(session: Session, ask: Callable[[], object]) -> str:
+    """:func:`plans_of`, of the last question."""
+    return plans_of(session, ask)[-1]

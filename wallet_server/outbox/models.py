@@ -22,6 +22,7 @@ class OutboxRow(SQLModel, table=True):
     __table_args__ = (
         sa.CheckConstraint("state IN ('waiting', 'leased', 'done', 'failed')", name="state_known"),
         partial_index("ix_outbox_due", "queue", "priority", "id", where="state IN ('waiting', 'leased')"),
+        partial_index("ix_outbox_failed", "id", where="state = 'failed'"),
     )
 
     id: int | None = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from wallet_server.outbox.models import OutboxRow
 
@@ -20,7 +20,10 @@ class Backlog:
 
 def backlog(session: Session) -> Backlog:
     """Count what is not done."""
-    open_states = col(OutboxRow.state).in_(("waiting", "leased"))
-    waiting = session.scalar(sa.select(sa.func.count()).where(open_states)) or 0
-    failed = session.scalar(sa.select(sa.func.count()).where(col(OutboxRow.state) == "failed")) or 0
-    return Backlog(open=waiting, failed=failed)
+    # In the words of the indexes, or SQLite would read all that was ever done.
+    waiting = _count(session, "state IN ('waiting', 'leased')")
+    return Backlog(open=waiting, failed=_count(session, "state = 'failed'"))
+
+
+def _count(session: Session, where: str) -> int:
+    return session.scalar(sa.select(sa.func.count()).select_from(OutboxRow).where(sa.text(where))) or 0

@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from tests.conftest import NOW
 from tests.people import publish
+from tests.statements import plans_of
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.outbox import services as outbox
 from wallet_server.outbox.models import OutboxRow
@@ -223,3 +224,11 @@ def test_prune_deletes_only_old_done_rows_and_backlog_counts_the_rest(engine):
         assert list(session.exec(select(OutboxRow.id).order_by(col(OutboxRow.id)))) == [failed, waiting]
         found = backlog(session)
     assert (found.open, found.failed) == (1, 1)
+
+
+def test_the_backlog_is_counted_by_small_indexes(engine):
+    fill(engine, 2)
+    with transaction(engine) as session:
+        plans = plans_of(session, lambda: backlog(session))
+    for plan, index in zip(plans, ("ix_outbox_due", "ix_outbox_failed"), strict=True):
+        assert index in plan

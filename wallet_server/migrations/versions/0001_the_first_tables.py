@@ -211,6 +211,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("state IN ('waiting', 'leased')"),
             postgresql_where=sa.text("state IN ('waiting', 'leased')"),
         )
+        batch_op.create_index(
+            "ix_outbox_failed",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'failed'"),
+            postgresql_where=sa.text("state = 'failed'"),
+        )
 
     op.create_table(
         "outlet",
@@ -1619,6 +1626,9 @@ def downgrade() -> None:
     op.drop_table("product")
     op.drop_table("outlet")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_outbox_failed", sqlite_where=sa.text("state = 'failed'"), postgresql_where=sa.text("state = 'failed'")
+        )
         batch_op.drop_index(
             "ix_outbox_due",
             sqlite_where=sa.text("state IN ('waiting', 'leased')"),
