@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from tests.conftest import NOW
 from tests.services.issuance.test_deliveries import at, count, fetch, push
 from tests.services.issuance.test_passes import change, register, unregister
-from tests.statements import heard
+from tests.statements import plan_of
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance import invariants, watch
 from wallet_server.issuance.deliveries import Counts, add_counts, record_refused, uncounted_fetches
@@ -221,19 +221,6 @@ def test_those_who_owe_a_fetch_the_longest_come_first_page_by_page(shop):
             after = (page[-1].issued.unfetched_since, page[-1].issued.id)
     assert [line.issued.id for line in pages] == [line.issued.id for line in whole]
     assert [line.issued.unfetched_since for line in whole] == [at(10), at(10), at(11), at(11), at(12)]
-
-
-def plan_of(session, ask) -> str:
-    """How the database would answer the last question that ``ask`` puts to it, told not to read whole tables."""
-    connection = session.connection()
-    is_sqlite = connection.dialect.name == "sqlite"
-    if not is_sqlite:
-        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-    with heard(session) as said:
-        ask()
-    explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
-    plan = connection.exec_driver_sql(f"{explain} {said[-1].text}", said[-1].values)
-    return "\n".join(str(row[-1]) for row in plan)
 
 
 def test_the_database_goes_by_the_small_indexes(shop, crowd):
