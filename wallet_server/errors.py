@@ -35,4 +35,9 @@ class NotFoundError(DomainError):
 
 
 class ConfigurationError(Exception):
-    """The installation cannot start or go on as configured; the message says what is wrong and the cure."""
+    """The installation cannot start or go on as configured; the message says what is wrong and the cure.
+
+    ``code`` is stable where the documentation has a table of them, else empty.
+    """
+
+    code: str = ""

@@ -165,4 +165,5 @@ def test_what_goes_wrong_is_one_sentence_and_no_traceback(desk: Path, run: Run) 
     refused = run("wallet-server apple import-certificate pass.cer --wwdr pass.cer")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "sign in at Apple" in refused.stderr
+    assert refused.stderr.endswith("(unreadable_certificate)\n"), "the row of the page's table"
     assert len(refused.stderr.splitlines()) == 1

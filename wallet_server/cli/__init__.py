@@ -65,5 +65,6 @@ def main() -> None:
     try:
         cli()
     except (ConfigurationError, DomainError) as error:
-        click.echo(f"wallet-server: {error}", err=True)
+        code = f" ({error.code})" if isinstance(error, ConfigurationError) and error.code else ""
+        click.echo(f"wallet-server: {error}{code}", err=True)
         sys.exit(1)

@@ -47,7 +47,7 @@ _NONCE_BYTES: Final = 12
 
 
 class KeyProblem(ConfigurationError):
-    """A key or certificate cannot be used; ``code`` is stable, the message is a sentence with the cure."""
+    """A key or certificate cannot be used; the message is a sentence with the cure, ``code`` is in docs/wallets.md."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
