@@ -221,8 +221,18 @@ def refunds_agree_with_the_ledger(session: Session) -> list[Violation]:
         .where(
             sa.or_(
                 POSTING.c.kind.in_(("return", "reissue")),
-                # A reward that is taken back corrects the reward, not what the purchase has earned.
-                sa.and_(POSTING.c.kind == "take_back", earning.c.kind == "earn"),
+                # A reward that is taken back corrects the reward, not what the purchase has earned. A purchase that
+                # had earned nothing has no earning to correct, and what is left of it may earn.
+                sa.and_(
+                    POSTING.c.kind == "take_back",
+                    sa.or_(
+                        earning.c.kind == "earn",
+                        sa.and_(
+                            POSTING.c.reverses_id.is_(None),
+                            sa.exists().where(PURCHASE.c.id == POSTING.c.purchase_id, PURCHASE.c.points_earned == 0),
+                        ),
+                    ),
+                ),
             )
         )
         .group_by(POSTING.c.purchase_id)

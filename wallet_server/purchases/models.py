@@ -22,7 +22,7 @@ class Purchase(ProgramOwnedThrough, table=True):
         sa.UniqueConstraint("outlet_id", "receipt_id"),
         sa.UniqueConstraint("program_id", "id"),
         sa.CheckConstraint("points_returned >= 0 AND points_returned <= points_redeemed", name="returned_range"),
-        sa.CheckConstraint("points_taken_back >= 0 AND points_taken_back <= points_earned", name="taken_back_range"),
+        sa.CheckConstraint("points_taken_back <= points_earned", name="taken_back_range"),
         sa.Index("ix_purchase_member_id_occurred_at", "member_id", "occurred_at"),
         sa.Index("ix_purchase_program_id_occurred_at", "program_id", "occurred_at"),
     )
@@ -60,7 +60,10 @@ class Purchase(ProgramOwnedThrough, table=True):
         description="Of the points redeemed.",
     )
     points_taken_back: int = Field(
-        default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"}, description="Of the points earned."
+        default=0,
+        sa_type=sa.BigInteger,
+        sa_column_kwargs={"server_default": "0"},
+        description="Of the points earned; below zero where what is left has earned more.",
     )
     refunded_at: datetime | None = Field(default=None, sa_type=UTCDateTime, description="When nothing was left.")
 

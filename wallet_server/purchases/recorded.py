@@ -21,7 +21,6 @@ def bought_of(row: Purchase, lines: Sequence[PurchaseLine], trace: PurchaseTrace
         payment_type=row.payment_type,
         money_due_minor=row.money_due_minor,
         points_redeemed=row.points_redeemed,
-        points_earned=row.points_earned,
         facts=read_facts(kept, row.member_id),
         lines=tuple(
             BoughtLine(

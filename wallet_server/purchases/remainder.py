@@ -4,8 +4,8 @@ Source: ``bonus-processing.md``, "Refunds". Everything here is a function of the
 quantities that are left, never of the way that led there; a refund's effect is the difference of two of these. So
 three refunds of 1.00 do what one of 3.00 does.
 
-**Points.** What is left earns by the same rules, with the same facts of the member, as a receipt of its own. If
-the rules give that more than the whole purchase had brought, nothing is taken back, and nothing given.
+**Points.** What is left earns by the same rules, with the same facts of the member, as a receipt of its own. Where
+the rules give that more than the whole purchase had brought, the difference is given, not taken.
 
 **Money.** A line that is left is worth its amount less the same share of its discount, rounded half up. Points pay
 the same share of it as of the whole line, exactly; whole points come back when enough of them are free (the fraction
@@ -69,7 +69,6 @@ class Bought:
     payment_type: str | None
     money_due_minor: int
     points_redeemed: int
-    points_earned: int
     facts: MemberFacts
     lines: tuple[BoughtLine, ...]
 
@@ -104,7 +103,7 @@ def remainder(program: ProgramDefinition, bought: Bought, left: Mapping[int, int
         amount_minor=sum(worth.values()),
         money_minor=min(ceil(money), bought.money_due_minor),
         points_redeemed=min(ceil(paid_in_all / program.points.point_value_minor), bought.points_redeemed),
-        points_earned=min(earned, bought.points_earned),
+        points_earned=earned,
         carried=carried,
         lines_minor=worth,
         trace=trace,

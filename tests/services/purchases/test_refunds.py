@@ -98,7 +98,7 @@ def test_a_receipt_that_no_longer_reaches_2000_loses_what_2000_had_brought(
     assert_sound(shop)
 
 
-def test_what_is_left_may_earn_more_than_before_but_never_more_than_the_purchase(engine: Engine) -> None:
+def test_what_is_left_may_earn_more_than_the_whole_had_earned(engine: Engine) -> None:
     rule = {
         "name": "Small receipts",
         "family": "behavior",
@@ -109,9 +109,22 @@ def test_what_is_left_may_earn_more_than_before_but_never_more_than_the_purchase
     [done] = shop.record(purchase(shop.card, "A-1", 150_000, 100_000, 50_000))
     assert done.quote.points_earned == 30
     assert shop.refund(done.purchase_id, "R-1", (2, 500)).points_taken_back == 5  # 2,500.00 is left: 25
-    assert shop.refund(done.purchase_id, "R-2", (2, 500), (3, 500)).points_taken_back == -5  # 1,750.00 doubled: 35
-    assert shop.balance().spendable == 30
-    assert shop.refund(done.purchase_id, "R-3").points_taken_back == 30
+    assert shop.refund(done.purchase_id, "R-2", (2, 500), (3, 500)).points_taken_back == -10  # 1,750.00 doubled: 35
+    assert (shop.balance().spendable, statistics(shop).points_earned) == (35, 35)
+    assert shop.refund(done.purchase_id, "R-3").points_taken_back == 35
+    assert (shop.balance().spendable, statistics(shop).points_earned) == (0, 0)
+    assert_sound(shop)
+
+
+def test_what_is_left_of_a_purchase_that_earned_nothing_may_earn(engine: Engine) -> None:
+    rule = {**RICH, "earn": {"none": True}}
+    shop = open_shop(engine, rules=[rule])
+    [done] = shop.record(purchase(shop.card, "A-1", 150_000, 100_000))
+    assert done.quote.points_earned == 0
+    refund = shop.refund(done.purchase_id, "R-1", (2, 1000))
+    assert (refund.points_taken_back, refund.balance.spendable) == (-15, 15)
+    assert_sound(shop)
+    assert shop.refund(done.purchase_id, "R-2").points_taken_back == 15
     assert shop.balance().spendable == 0
     assert_sound(shop)
 

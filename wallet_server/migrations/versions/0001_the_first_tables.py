@@ -1245,9 +1245,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "points_returned >= 0 AND points_returned <= points_redeemed", name=op.f("ck_purchase_returned_range")
         ),
-        sa.CheckConstraint(
-            "points_taken_back >= 0 AND points_taken_back <= points_earned", name=op.f("ck_purchase_taken_back_range")
-        ),
+        sa.CheckConstraint("points_taken_back <= points_earned", name=op.f("ck_purchase_taken_back_range")),
         sa.ForeignKeyConstraint(
             ["program_id", "card_id"], ["card.program_id", "card.id"], name=op.f("fk_purchase_program_id_card_id_card")
         ),
