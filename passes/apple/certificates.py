@@ -56,9 +56,20 @@ def read_certificates(data: bytes, file: str) -> list[x509.Certificate]:
     try:
         if b"-----BEGIN CERTIFICATE-----" in data:
             return x509.load_pem_x509_certificates(data)
-        return [x509.load_der_x509_certificate(data)]
+        return [x509.load_der_x509_certificate(_without_line_end(data))]
     except ValueError as error:
         raise CertificateProblem("unreadable_certificate", f"{file} {_what_it_is(data)}") from error
+
+
+def _without_line_end(data: bytes) -> bytes:
+    """DER without the line end that an editor or a mail puts behind it; other bytes too many stay, and are refused.
+
+    The certificate says itself how long it is: its own last byte may be a line end as well.
+    """
+    if len(data) < 4 or data[:2] != b"\x30\x82":  # a SEQUENCE of 256 to 65,535 bytes, as any certificate is
+        return data
+    end = 4 + int.from_bytes(data[2:4], "big")
+    return data[:end] if data[end:].strip(b"\r\n \t") == b"" else data
 
 
 def _what_it_is(data: bytes) -> str:
