@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime
-from functools import lru_cache, partial
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from passes.apple.localization import Strings, image_files, pass_strings, strings_files, strings_of
@@ -56,54 +55,54 @@ def signed_pass(
     Raises `PassContentError` for content that Apple's rules forbid and `CertificateProblem` outside the
     certificate's validity.
     """
-    written = pass_text(content, pass_type_id=signer.pass_type_id, team_id=signer.team_id, allow_http=allow_http)
+    text = pass_text(content, pass_type_id=signer.pass_type_id, team_id=signer.team_id, allow_http=allow_http)
     if content.images is None:
         raise PassContentError("images.icon", "iOS refuses a pass without an icon")
     style = content.style.value if isinstance(content, Pass) else "storeCard"
-    localized = tuple(sorted(content.localized_images.items()))
+    localized = tuple(sorted(content.localized_images.items())) if content.localized_images else ()
     pictures = _pictures_laid_out(content.images, localized, style)
     strings = _strings_laid_out(strings_of(content.translations), len(pictures.entries))
-    data = written.encode()
-    sums = b'"pass.json":"%b"' % hashlib.sha1(data, usedforsecurity=False).hexdigest().encode()
-    members = [(b"pass.json", data, crc32(data))]
-    return _signed_zip((pictures, strings), members, sums, partial(signer.sign, now=now, memory=memory))
+    data = text.encode()
+    sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+    manifest = f'{{{pictures.sums}{strings.sums}"pass.json":"{sha1}"}}'.encode()
+    members = [(b"pass.json", data, crc32(data)), *_sealed(manifest, signer, now, memory)]
+    return _within_limit(_zip((pictures, strings), members))
 
 
 def bundle(files: Iterable[tuple[str, Picture]], signer: Signer, *, now: datetime) -> bytes:
     """Return the zip of `files`, their manifest and its signature, in this order."""
-    members = list(files)
-    return _signed_zip((), _members(members), _sums(members), partial(signer.sign, now=now))
+    laid_out = LaidOut.of(files)
+    manifest = f"{{{laid_out.sums[:-1]}}}".encode()
+    return _within_limit(_zip((laid_out,), _sealed(manifest, signer, now, None)))
 
 
 _Member = tuple[bytes, bytes, int]
 """A file's name, what is in it, and its CRC-32."""
 
 
-def _signed_zip(
-    front: tuple[LaidOut, ...],
-    members: list[_Member],
-    sums: bytes,
-    sign: Callable[[bytes], bytes],
-) -> bytes:
-    """`sums` are the members' part of the manifest."""
-    manifest = b"{%b}" % b",".join([part.sums for part in front if part.sums] + [sums])
-    signature = sign(manifest)
-    members += ((b"manifest.json", manifest, crc32(manifest)), (b"signature", signature, crc32(signature)))
-    made = _zip(front, members)
+def _sealed(manifest: bytes, signer: Signer, now: datetime, memory: SignatureMemory | None) -> list[_Member]:
+    """Return the manifest and the signature over it."""
+    signature = signer.sign(manifest, now=now, memory=memory)
+    return [
+        (b"manifest.json", manifest, crc32(manifest)),
+        (b"signature", signature, crc32(signature[signer.head_bytes :], signer.head_crc32)),
+    ]
+
+
+def _within_limit(made: bytes) -> bytes:
     if len(made) > BUNDLE_BYTES_MAX:
         raise PassContentError("images", f"a pass has at most {BUNDLE_BYTES_MAX // 1024 // 1024} MB")
     return made
 
 
-@dataclass(frozen=True, slots=True)
-class LaidOut:
+class LaidOut(NamedTuple):
     """Neighbours in a zip, laid out once for many passes. `directory` counts on the place that they lie at."""
 
-    entries: bytes = field(repr=False)
-    directory: bytes = field(repr=False)
-    count: int
-    sums: bytes = field(repr=False)
-    """Their part of the manifest."""
+    entries: bytes
+    directory: bytes
+    members: int
+    sums: str
+    """Their part of the manifest, with a comma behind each."""
 
     @classmethod
     def of(cls, members: Iterable[tuple[str, Picture]], *, offset: int = 0) -> LaidOut:
@@ -128,8 +127,8 @@ def _strings_laid_out(strings: Strings, offset: int) -> LaidOut:
     return LaidOut.of(strings_files(strings), offset=offset)
 
 
-def _sums(members: Iterable[tuple[str, Picture]]) -> bytes:
-    return ",".join([f'"{name}":"{file.sha1}"' for name, file in members]).encode("ascii")
+def _sums(members: Iterable[tuple[str, Picture]]) -> str:
+    return "".join([f'"{name}":"{file.sha1}",' for name, file in members])
 
 
 def _members(files: Iterable[tuple[str, Picture]]) -> list[_Member]:
@@ -143,12 +142,14 @@ def stored_zip(files: Iterable[tuple[str, Picture]]) -> bytes:
 
 def _zip(front: tuple[LaidOut, ...], members: list[_Member]) -> bytes:
     """Return the zip of `members` behind `front`."""
-    pieces = [part.entries for part in front]
-    directory = [part.directory for part in front]
+    pieces: list[bytes] = []
+    directory: list[bytes] = []
     count, offset = len(members), 0
-    for part in front:
-        count += part.count
-        offset += len(part.entries)
+    for entries, rows, number, _ in front:
+        pieces.append(entries)
+        directory.append(rows)
+        count += number
+        offset += len(entries)
     offset = _lay_out(members, offset, pieces, directory)
     rows = b"".join(directory)
     pieces += (rows, _END.pack(b"PK\x05\x06", count, count, len(rows), offset))

@@ -7,17 +7,14 @@ are secondary, progress is auxiliary as far as the front has room and goes to th
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 from passes.apple.envelope import Code
-from passes.apple.layout import Shown
 from passes.apple.model import Barcode, Pass, PassFields, PassStyle
 from passes.content import PassContent, PassField
 
 FRONT_FIELDS_MAX: Final = 4  # secondary + auxiliary share one row when the code is square
 CARD_KEY: Final = "card_number"
-LABELS_KEPT: Final = 256
 
 _FIELD_PLACE = re.compile(r"fields\.(\w+)\[(\d+)\](.*)")
 _CODE_PLACE = re.compile(r"barcodes\[(\d+)\](.*)")
@@ -28,8 +25,7 @@ _Fields = tuple[PassField, ...]
 
 def pass_of(content: PassContent) -> Pass:
     """Lay a loyalty card out. What Apple forbids is found when the pass is written."""
-    number = PassField(key=CARD_KEY, label=content.card.label, value=content.card.number)
-    front, progress, back = _groups(content, number)
+    front, progress, back = _groups(content)
     return Pass(
         serial_number=content.serial_number,
         organization_name=content.organization_name,
@@ -58,24 +54,13 @@ def pass_of(content: PassContent) -> Pass:
     )
 
 
-def shown_by(content: PassContent) -> Shown:
-    """Return the fields, and the values that they show.
-
-    The field of the card's number has none of its own: it is one for all cards with this label.
-    """
-    front, progress, back = _groups(content, _number_field(content.card.label))
-    fields = (content.points, *front, *progress, *back)
-    values = [item.value for item in fields]
-    values[-1 - len(content.back)] = content.card.number
-    return Shown((1, 0, len(front), len(progress), len(back), 0, 0), fields, values)
+def fields_of(content: PassContent) -> tuple[tuple[int, ...], tuple[PassField, ...]]:
+    """Return how many fields each group has, in the order of `passes.apple.layout.GROUPS`, and all of them."""
+    front, progress, back = _groups(content)
+    return (1, 0, len(front), len(progress), len(back), 0, 0), (content.points, *front, *progress, *back)
 
 
-@lru_cache(maxsize=LABELS_KEPT)
-def _number_field(label: str) -> PassField:
-    return PassField(key=CARD_KEY, label=label, value="")
-
-
-def _groups(content: PassContent, number: PassField) -> tuple[_Fields, _Fields, _Fields]:
+def _groups(content: PassContent) -> tuple[_Fields, _Fields, _Fields]:
     """Return the secondary and auxiliary fields and those of the back; the header is the balance."""
     front: _Fields = ()
     if content.tier is not None:
@@ -83,6 +68,7 @@ def _groups(content: PassContent, number: PassField) -> tuple[_Fields, _Fields, 
     if content.member is not None:
         front = (*front, content.member)
     room = FRONT_FIELDS_MAX - len(front)
+    number = PassField(key=CARD_KEY, label=content.card.label, value=content.card.number)
     news = () if content.news is None else (content.news,)
     back = (*news, *content.progress[room:], number, *content.back)
     return front, content.progress[:room], back

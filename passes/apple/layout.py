@@ -22,10 +22,11 @@ from passes.apple.fields import (
     check_value,
     more_of,
     shape_of,
+    value_of,
 )
 from passes.apple.model import PassStyle
 from passes.apple.semantics import is_writable
-from passes.content import FieldValue, PassContentError, PassField
+from passes.content import PassContentError, PassField
 
 FIELDS_MAX: Final = 60
 LAYOUTS_KEPT: Final = 512
@@ -53,47 +54,38 @@ _HOLE: Final = "\0"
 """Where a value goes: JSON has no such character, it is escaped in texts."""
 
 
-class Shown(NamedTuple):
-    """The fields of a style, group after group in the order of `GROUPS`, and the values to show in them."""
-
-    counts: tuple[int, ...]
-    """How many fields each group has."""
-    fields: tuple[PassField, ...]
-    values: Sequence[FieldValue]
-
-
-def style_text(shown: Shown, frame: Frame) -> str:
+def style_text(counts: tuple[int, ...], fields: tuple[PassField, ...], frame: Frame) -> str:
     """Return the member `frame.style` of `pass.json`.
+
+    `fields` are those of all groups in the order of `GROUPS`, `counts` says how many each group has.
 
     Raises `PassContentError` naming the field as ``<where>.back[2].value``.
     """
-    fields, values = shown.fields, shown.values
-    layout = _layout(shown.counts, tuple(map(shape_of, fields)), tuple(map(type, values)), frame)
+    values = [*map(value_of, fields)]
+    layout = _layout(counts, tuple(map(shape_of, fields)), tuple(map(type, values)), frame)
     try:
         written = [write(value) for write, value in zip(layout.writers, values, strict=True)]
         for index, item in enumerate(fields):
             if item.link is not None or item.semantics is not None:
                 written[index] += more_of(item, layout.groups[index], frame.style)
     except PassContentError:
-        _refuse(shown, layout, frame)
+        _refuse(fields, layout, frame)
         raise
     texts = layout.texts.copy()
     texts[1::2] = written
     text = "".join(texts)
     # As long as the whole is shorter than a text may be, no text in it is too long.
     if len(text) > TEXT_CHARACTERS_MAX or not (text.isascii() or is_writable(text)):
-        _refuse(shown, layout, frame)
+        _refuse(fields, layout, frame)
     return text
 
 
-def _refuse(shown: Shown, layout: _Layout, frame: Frame) -> None:
+def _refuse(fields: tuple[PassField, ...], layout: _Layout, frame: Frame) -> None:
     """Raise `PassContentError` with the name of the first field whose value is wrong, if there is one."""
-    for item, value, write, group, place in zip(
-        shown.fields, shown.values, layout.writers, layout.groups, layout.places, strict=True
-    ):
+    for item, write, group, place in zip(fields, layout.writers, layout.groups, layout.places, strict=True):
         try:
-            check_value(value)
-            write(value)
+            check_value(item.value)
+            write(item.value)
             more_of(item, group, frame.style)
         except PassContentError as error:
             raise PassContentError(f"{place}.{error.where}", error.rule) from error

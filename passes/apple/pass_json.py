@@ -18,11 +18,11 @@ from operator import attrgetter
 from typing import Any, Final
 
 from passes.apple import envelope
-from passes.apple.card import codes_of, house_name, logo_text, shown_by
+from passes.apple.card import codes_of, fields_of, house_name, logo_text
 from passes.apple.envelope import Code, code_of
 from passes.apple.events import boarding_json, event_json
 from passes.apple.fields import TO_JSON, fields_json
-from passes.apple.layout import GROUPS, POSTER, Frame, Shown, style_text
+from passes.apple.layout import GROUPS, POSTER, Frame, style_text
 from passes.apple.model import Pass, PassFields, PassStyle, RelevantMoment, RelevantSpan
 from passes.apple.semantics import Semantics, semantics_json
 from passes.content import PassContent, PassContentError, Place, w3c_date
@@ -98,7 +98,7 @@ def _loyalty_card(content: PassContent, identity: _Identity) -> list[str]:
     parts = [
         _steady((PassStyle.STORE_CARD, logo_text(content), False, None), _shared_parts(content), identity),
         *_members(content, codes),
-        style_text(shown_by(content), _STORE_CARD_SQUARE if _is_square(codes) else _STORE_CARD),
+        style_text(*fields_of(content), _STORE_CARD_SQUARE if _is_square(codes) else _STORE_CARD),
     ]
     if content.semantics is not None:
         parts.append(_semantics(content.semantics, PassStyle.STORE_CARD))
@@ -129,9 +129,8 @@ def _any_pass(card: Pass, identity: _Identity) -> list[str]:
 
 def _style(fields: PassFields, style: str, where: str, *, has_square_code: bool = False) -> str:
     groups = _groups(fields)
-    items = tuple(chain.from_iterable(groups))
-    shown = Shown(tuple(map(len, groups)), items, [item.value for item in items])
-    return style_text(shown, Frame(style, where, fields.transit_type, has_square_code))
+    frame = Frame(style, where, fields.transit_type, has_square_code)
+    return style_text(tuple(map(len, groups)), tuple(chain.from_iterable(groups)), frame)
 
 
 @lru_cache(maxsize=STEADY_KEPT)

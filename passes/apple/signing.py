@@ -16,11 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
+from zlib import crc32
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -95,6 +97,9 @@ class Signer:
         self.fingerprint: str = certificate.fingerprint(hashes.SHA256()).hex()
         """SHA-256 of the certificate, in hex."""
         self._layout = _Layout.of(certificate, intermediate, signature_bytes=key.key_size // 8)
+        self.head_bytes = len(self._layout.shipped_head)
+        """How much at the start of each signature is the same: the certificates are in it."""
+        self.head_crc32 = crc32(self._layout.shipped_head)
 
     @classmethod
     def load(
@@ -180,7 +185,8 @@ class Signer:
         """The two parts of a signature that are not its manifest's alone."""
         at = now.astimezone(UTC)
         time = b"%02d%02d%02d%02d%02d%02dZ" % (at.year % 100, at.month, at.day, at.hour, at.minute, at.second)
-        return time + self._key.sign(self._layout.signed_head + time + middle, _PADDING, _SHA256)
+        digest = hashlib.sha256(self._layout.signed_head + time + middle).digest()
+        return time + self._key.sign(_DIGEST_INFO + digest, _PADDING, _DIGEST_INFO_IS_THERE)
 
     def client_certificate_pem(self) -> bytes:
         """Return leaf and intermediate: the client certificate for APNs is the one that signs passes."""
@@ -194,9 +200,12 @@ class Signer:
 _SHA256_ALGORITHM = der.encode(der.SEQUENCE, der.encode_oid(OID_SHA256), der.encode(der.NULL))
 _RSA_ALGORITHM = der.encode(der.SEQUENCE, der.encode_oid(OID_RSA), der.encode(der.NULL))
 _PADDING = padding.PKCS1v15()
-_SHA256 = hashes.SHA256()
 _TIME_BYTES = len("261123163000Z")
 _DIGEST_BYTES = 32
+# What PKCS #1 puts before a digest (RFC 8017 9.2), once instead of with a search for the algorithm at each signature.
+_NO_DIGEST = der.encode(der.OCTET_STRING, bytes(_DIGEST_BYTES))
+_DIGEST_INFO = der.encode(der.SEQUENCE, _SHA256_ALGORITHM, _NO_DIGEST)[:-_DIGEST_BYTES]
+_DIGEST_INFO_IS_THERE = NoDigestInfo()
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ def _card(images: PassImages) -> PassContent:
 
 def _cards(card: PassContent, first: int, count: int) -> list[PassContent]:
     """The same card with other balances."""
-    return [replace(card, points=replace(card.points, value=balance)) for balance in range(first, first + count)]
+    return [replace(card, points=card.points._replace(value=balance)) for balance in range(first, first + count)]
 
 
 def _sign(cards: Sequence[PassContent], signer: Signer, now: datetime) -> bytes:

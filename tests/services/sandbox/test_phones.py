@@ -33,7 +33,7 @@ def rezipped(data: bytes, old: bytes, new: bytes) -> bytes:
 
 def points(sandbox, serial, value, **changes):
     card = sandbox.shop.cards[serial]
-    sandbox.shop.put(replace(card, points=replace(card.points, value=value), **changes))
+    sandbox.shop.put(replace(card, points=card.points._replace(value=value), **changes))
 
 
 def push(sandbox, phone_id):

@@ -40,7 +40,7 @@ def page(chromium: Browser) -> Iterator[Page]:
 def change(sandbox, phone_id, **fields):
     card = sandbox.shop.cards["ana"]
     sandbox.shop.put(
-        replace(card, **{name: replace(getattr(card, name), value=value) for name, value in fields.items()})
+        replace(card, **{name: getattr(card, name)._replace(value=value) for name, value in fields.items()})
     )
 
     async def deliver():

@@ -78,7 +78,7 @@ def test_a_phone_is_a_whole_page_and_a_fragment(client, sandbox, phone_id):
 
 def test_an_update_shows_as_a_banner_and_in_the_diary(client, sandbox, phone_id):
     card = sandbox.shop.cards["ana"]
-    sandbox.shop.put(replace(card, points=replace(card.points, value=500)))
+    sandbox.shop.put(replace(card, points=card.points._replace(value=500)))
     page = press(client, phone_id, "pull").text
     assert "You have 500 points" in page
     assert "<del>126</del>" in page
@@ -138,7 +138,7 @@ def test_a_card_lies_on_the_lock_screen_near_its_place(client, sandbox, phone_id
 
 def test_a_pass_can_ask_for_less_than_the_phones_own_distance(client, sandbox, phone_id, outlets):
     card = sandbox.shop.cards["ana"]
-    sandbox.shop.put(replace(card, points=replace(card.points, value=500), max_distance_meters=20))
+    sandbox.shop.put(replace(card, points=card.points._replace(value=500), max_distance_meters=20))
     press(client, phone_id, "pull")
     assert "banner-nearby" not in client.get(f"/sandbox/phones/{phone_id}?near=cafe-ohrid:A").text
 
