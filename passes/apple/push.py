@@ -12,10 +12,10 @@ certificate, and the topic is its Pass Type ID. A provider token of the same tea
 from __future__ import annotations
 
 import re
+import socket
+import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ import certifi
 import pycurl
 
 from passes.apple.provider_token import ProviderToken
+from passes.apple.push_batch import PushBatch
 from passes.apple.push_outcome import (
     RECONNECT_REASONS,
     STALE_KEY_REASONS,
@@ -34,11 +35,11 @@ from passes.apple.push_outcome import (
 )
 
 TOKENS_MAX = 10_000
-_TOKEN = re.compile(r"[0-9a-fA-F]{1,200}")
 _ANSWER_BYTES_MAX = 4096
 _HTTP_2 = 3  # CURL_HTTP_VERSION_2_0, what CURLINFO_HTTP_VERSION reports
 _IDLE_CONNECTION_SECONDS = 3600  # APNs wants connections kept; libcurl's own limit is two minutes
 _PROBE_AFTER_SECONDS = 30  # a connection idle for longer may be gone without a word
+_NEW_STREAMS_A_TURN = 64  # they travel together; the server answers them while the next ones are made
 
 _TLS_ERRORS = frozenset(
     {
@@ -56,13 +57,12 @@ _TLS_ALERT = re.compile(r"alert.*(certificate|unknown ca)", re.IGNORECASE)
 class _Stream:
     """One reusable libcurl handle, which is one HTTP/2 stream at a time."""
 
-    __slots__ = ("answer", "attempt", "bearer", "curl", "token")
+    __slots__ = ("answer", "bearer", "curl", "token")
 
     def __init__(self, curl: Any) -> None:
         self.curl = curl
         self.answer = b""
         self.token = ""
-        self.attempt = 0
         self.bearer = ""
         curl.setopt(pycurl.WRITEFUNCTION, self._receive)
 
@@ -126,6 +126,7 @@ class ApnsSender:
             (pycurl.SSL_VERIFYHOST, 2),
             (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
             (pycurl.NOSIGNAL, 1),
+            (pycurl.USERAGENT, ""),
             (pycurl.PROXY, proxy),
             (pycurl.MAXAGE_CONN, _IDLE_CONNECTION_SECONDS),
             (pycurl.TCP_KEEPALIVE, 1),
@@ -143,6 +144,7 @@ class ApnsSender:
             "apns-priority: 5",
             "apns-collapse-id: pass",
             "content-type: application/json",
+            "accept:",  # not sent: libcurl would
         )
         self._multi: Any = None
         self._idle: list[_Stream] = []
@@ -178,7 +180,7 @@ class ApnsSender:
         if self._closed:
             raise ValueError("the sender is closed")
         now = self._monotonic()
-        batch = _Batch(tokens, now + deadline_seconds, self._attempts_max)
+        batch = PushBatch(tokens, now + deadline_seconds, self._attempts_max)
         if now - self._answered_at > _PROBE_AFTER_SECONDS:
             self._probing = True
         try:
@@ -193,22 +195,20 @@ class ApnsSender:
             raise
         return batch.in_order(tokens)
 
-    def _fill(self, batch: _Batch) -> None:
+    def _fill(self, batch: PushBatch) -> None:
         """Put waiting tokens on free streams."""
         if self._multi is None:
             self._connect()
-        # A fresh connection gets one push until it is answered: only then is the server's limit of streams
-        # known. Opening hundreds at once makes it refuse most, and libcurl gives up on some of them.
-        limit = 1 if self._probing else self._streams_max
         if batch.pause_seconds:
             self._sleep(min(batch.pause_seconds, max(0.0, batch.deadline - self._monotonic())))
             batch.pause_seconds = 0.0
         multi, idle, busy, waiting = self._multi, self._idle, self._busy, batch.waiting
+        limit = min(self._streams_limit(), len(busy) + _NEW_STREAMS_A_TURN)
         devices = f"{self._url}/3/device/"
         bearer = "" if self._provider_token is None else self._provider_token.bearer()
         while waiting and len(busy) < limit:
             stream = idle.pop() if idle else self._new_stream()
-            stream.token, stream.attempt = waiting.popleft()
+            stream.token = waiting.popleft()
             stream.answer = b""
             curl = stream.curl
             curl.setopt(pycurl.URL, devices + stream.token)
@@ -218,9 +218,22 @@ class ApnsSender:
             busy[curl] = stream
             multi.add_handle(curl)
 
-    def _turn(self, batch: _Batch) -> None:
+    def _streams_limit(self) -> int:
+        """How many streams may be open.
+
+        A fresh connection gets one push until it is answered: only then is the server's limit of streams
+        known. Opening hundreds at once makes it refuse most, and libcurl gives up on some of them.
+        """
+        return 1 if self._probing else self._streams_max
+
+    def _has_room(self, batch: PushBatch) -> bool:
+        """Whether a token waits that a stream is free for."""
+        return bool(batch.waiting) and len(self._busy) < self._streams_limit()
+
+    def _turn(self, batch: PushBatch) -> None:
         """Let libcurl work, then collect what is done."""
         self._multi.perform()
+        self._send_off()
         settled = False
         broken = False
         while True:
@@ -242,9 +255,9 @@ class ApnsSender:
         if broken or self._reconnecting:
             # A silent connection would swallow the next pushes too: what is still on it starts anew.
             for stream in list(self._busy.values()):
-                batch.resend(stream, "the connection went silent" if broken else "APNs wants a new connection")
+                batch.resend(stream.token, "the connection went silent" if broken else "APNs wants a new connection")
             self._drop_connection()
-        elif not settled and self._busy:
+        elif not settled and self._busy and not self._has_room(batch):
             remaining = max(0.0, batch.deadline - self._monotonic())
             wait_ms = self._multi.timeout()
             wait = remaining if wait_ms < 0 else min(wait_ms / 1000, remaining)
@@ -252,27 +265,46 @@ class ApnsSender:
             if self._multi.select(min(wait, 0.25)) < 0:
                 self._sleep(min(wait, 0.01))
 
-    def _settle(self, stream: _Stream, batch: _Batch) -> None:
+    def _send_off(self) -> None:
+        """Let the kernel send what libcurl has written, and hold what it writes next until this is called again.
+
+        libcurl hands over one request at a time. Unheld, each is a packet of its own, for which the other side
+        is woken up. The kernel holds nothing for longer than 200 ms, so what this misses is late, never lost.
+        """
+        if sys.platform != "linux" or not self._busy:
+            return
+        descriptor = next(iter(self._busy)).getinfo(pycurl.ACTIVESOCKET)
+        if descriptor < 0:
+            return
+        line = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=descriptor)
+        try:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        finally:
+            line.detach()  # it is libcurl's to close
+
+    def _settle(self, stream: _Stream, batch: PushBatch) -> None:
+        token = stream.token
         status = stream.curl.getinfo(pycurl.RESPONSE_CODE)
         if status == 200:
-            batch.accept(stream)
+            batch.settle(token, PushVerdict.ACCEPTED, status=200)
         elif stream.curl.getinfo(pycurl.INFO_HTTP_VERSION) != _HTTP_2:
-            batch.settle(stream, PushVerdict.CONFIGURATION, status=status, reason="NotHttp2")
+            batch.settle(token, PushVerdict.CONFIGURATION, status=status, reason="NotHttp2")
         else:
             reason, timestamp = parse_answer(stream.answer)
             if status == 400 and reason in RECONNECT_REASONS:
                 self._reconnecting = True
-                batch.resend(stream, reason)
+                batch.resend(token, reason)
             elif status == 403 and reason in STALE_KEY_REASONS and self._has_another_token(stream):
                 self._probing = True  # APNs takes one stream only until it has seen a token that is good
-                batch.resend(stream, reason)
+                batch.resend(token, reason)
             else:
                 if reason == TOO_MANY_KEYS_REASON and self._provider_token is not None:
                     self._provider_token.renewed_too_often()
                 verdict = verdict_of(status, reason)
                 # After a refusal of all of us the next call asks with one push, not with hundreds.
                 self._probing |= verdict is PushVerdict.CONFIGURATION
-                batch.settle(stream, verdict, status=status, reason=reason, timestamp=timestamp)
+                batch.settle(token, verdict, status=status, reason=reason, timestamp=timestamp)
 
     def _has_another_token(self, stream: _Stream) -> bool:
         return self._provider_token is not None and self._provider_token.refused(stream.bearer)
@@ -281,18 +313,18 @@ class ApnsSender:
         """Whether nothing was heard for long: a server that is only slow still answers others."""
         return self._monotonic() - self._heard_at >= self._silence_seconds
 
-    def _settle_failure(self, stream: _Stream, error: int, text: str, batch: _Batch) -> None:
+    def _settle_failure(self, stream: _Stream, error: int, text: str, batch: PushBatch) -> None:
         text = text or f"libcurl error {error}"
         if error in _TLS_ERRORS or _TLS_ALERT.search(text):
-            batch.settle(stream, PushVerdict.CONFIGURATION, reason=text)
+            batch.settle(stream.token, PushVerdict.CONFIGURATION, reason=text)
         else:
-            batch.resend(stream, text)
+            batch.resend(stream.token, text)
             if error in (pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_HOST):
-                batch.pause_seconds = 0.2 * 2**stream.attempt
+                batch.pause_seconds = 0.2 * 2 ** batch.failures[stream.token]
 
-    def _give_up(self, batch: _Batch) -> None:
+    def _give_up(self, batch: PushBatch) -> None:
         for stream in self._busy.values():
-            batch.settle(stream, PushVerdict.RETRY_LATER, reason="no answer before the deadline")
+            batch.settle(stream.token, PushVerdict.RETRY_LATER, reason="no answer before the deadline")
         batch.stop(PushVerdict.RETRY_LATER, "not sent before the deadline")
         self._drop_connection()
 
@@ -328,59 +360,3 @@ class ApnsSender:
         self._multi = None
         self._probing = True
         self._reconnecting = False
-
-
-class _Batch:
-    """The tokens of one call: who waits, who is done."""
-
-    def __init__(self, tokens: Sequence[str], deadline: float, attempts_max: int) -> None:
-        self.deadline = deadline
-        self.pause_seconds = 0.0
-        self.outcomes: dict[str, PushOutcome] = {}
-        self.waiting: deque[tuple[str, int]] = deque()
-        self._attempts_max = attempts_max
-        self._stopped: tuple[PushVerdict, str] | None = None
-        for token in dict.fromkeys(tokens):
-            if _TOKEN.fullmatch(token):
-                self.waiting.append((token, 1))
-            else:  # never put into an address
-                self._record(PushOutcome(token, 0, "BadDeviceToken", None, PushVerdict.BAD_TOKEN))
-
-    def accept(self, stream: _Stream) -> None:
-        self._record(PushOutcome(stream.token, 200, "", None, PushVerdict.ACCEPTED))
-
-    def settle(
-        self,
-        stream: _Stream,
-        verdict: PushVerdict,
-        *,
-        status: int = 0,
-        reason: str = "",
-        timestamp: datetime | None = None,
-    ) -> None:
-        self._record(PushOutcome(stream.token, status, reason, timestamp, verdict))
-        if verdict is PushVerdict.CONFIGURATION:
-            self.stop(verdict, reason)
-
-    def resend(self, stream: _Stream, reason: str) -> None:
-        """Queue again, or give up for now."""
-        if self._stopped is not None:
-            self.settle(stream, self._stopped[0], reason=self._stopped[1])
-        elif stream.attempt >= self._attempts_max:
-            self.settle(stream, PushVerdict.RETRY_LATER, reason=reason)
-        else:
-            self.waiting.append((stream.token, stream.attempt + 1))
-
-    def stop(self, verdict: PushVerdict, reason: str) -> None:
-        """Try no further token: all that wait, and all that would be sent again, end like this."""
-        self._stopped = self._stopped or (verdict, reason)
-        while self.waiting:
-            token, _attempt = self.waiting.popleft()
-            self._record(PushOutcome(token, 0, reason, None, verdict))
-
-    def in_order(self, tokens: Sequence[str]) -> list[PushOutcome]:
-        return [self.outcomes[token] for token in dict.fromkeys(tokens)]
-
-    def _record(self, outcome: PushOutcome) -> None:
-        assert outcome.token not in self.outcomes, "one token, one outcome"
-        self.outcomes[outcome.token] = outcome
