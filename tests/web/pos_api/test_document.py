@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from flask import Flask
 
 import wallet_server
 from tests.web.pos_api.conftest import TillClient
-from wallet_server.web.pos_api.operations import OPERATIONS
+from wallet_server.web.pos_api.operations import OPERATIONS, Operation
 
 ROOT = Path(wallet_server.__file__).parent.parent
 
@@ -92,3 +93,19 @@ def test_the_page_for_till_developers_lists_every_call_with_its_scope(till: Till
         told = set(re.findall(r"[Ss]cope `(\w+)`", operation.description))
         assert told <= set(re.findall(r"`(\w+)`", listed[operation.method, operation.path])), operation.name
         assert told or listed[operation.method, operation.path] == "any"
+
+
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if "{" in one.path], ids=lambda one: one.name)
+@pytest.mark.parametrize("value", ["40/00", "40%2F00", "/", "%2F", "..%2F..", "40/tags"])
+def test_a_slash_in_a_path_is_a_refusal_that_the_document_names(
+    till: TillClient, operation: Operation, value: str
+) -> None:
+    path = re.sub(r"\{\w+\}", value, operation.path)
+    answer = till.client.open(
+        f"/api/v1{path}",
+        method=operation.method,
+        headers={**till.headers(), "Idempotency-Key": "slash"},
+        json={} if operation.body else None,
+    )
+    assert answer.get_json(force=True)["code"] in operation.codes[answer.status_code]
+    assert answer.status_code in (404, 405)

@@ -44,7 +44,15 @@ View = Callable[..., Any]
 Work = Callable[[Session], tuple[int, Mapping[str, Any]]]
 PurchaseBody = Callable[[Recorded], tuple[int, Mapping[str, Any]]]
 
-blueprint = Blueprint("pos_api", __name__, url_prefix="/api/v1")
+
+class _TillBlueprint(Blueprint):
+    """No redirects: a card number of slashes must not become the address of something else."""
+
+    def add_url_rule(self, rule: str, *arguments: Any, **options: Any) -> None:
+        super().add_url_rule(rule, *arguments, **{"merge_slashes": False, **options})
+
+
+blueprint = _TillBlueprint("pos_api", __name__, url_prefix="/api/v1")
 
 
 @dataclass(frozen=True, slots=True)

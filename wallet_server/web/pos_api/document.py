@@ -24,6 +24,7 @@ STATUS_TEXTS: Final[Mapping[int, str]] = {
     401: "The key is missing, wrong or revoked.",
     403: "The key is not good for this.",
     404: "There is no such thing in this program.",
+    405: "The method is not one of this address.",
     409: "It cannot be done as things are.",
     413: "The body is larger than 2 MiB.",
     415: "The body is not `application/json`.",
@@ -143,7 +144,7 @@ def _rate_headers() -> dict[str, Any]:
 
 def _parameters(operation: Operation, schemas: Mapping[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[^/]+$"}}
         for part in operation.path.split("/")
         if part.startswith("{")
     ]

@@ -24,6 +24,8 @@ _WITH_BODY: Final[Codes] = {
 }
 _WITH_QUERY: Final[Codes] = {422: ("validation",)}
 _WITH_KEY: Final[Codes] = {409: ("idempotency_in_progress",), 422: ("validation", "idempotency_mismatch")}
+_WITH_PATH: Final[Codes] = {404: ("not_found",), 405: ("method_not_allowed",)}
+"""A slash in what stands in the path, also as ``%2F``, makes another address of it: servers decode before they look."""
 _WITH_CARD: Final[Codes] = {404: ("unknown_card",), 409: ("card_blocked",)}
 _AT_OUTLET: Final[Codes] = {403: ("missing_scope", "other_outlet"), 404: ("unknown_outlet",)}
 _SCOPED: Final[Codes] = {403: ("missing_scope",)}
@@ -70,6 +72,7 @@ class Operation:
     def codes(self) -> dict[int, tuple[str, ...]]:
         """Every code that the call may refuse with, by status."""
         parts = [_EVERY_CALL, *self.refusals]
+        parts += [_WITH_PATH] * ("{" in self.path)
         parts += [_WITH_BODY] * (self.body is not None)
         parts += [_WITH_QUERY] * (self.query is not None)
         parts += [_WITH_KEY] * self.keyed
