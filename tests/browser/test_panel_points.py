@@ -125,3 +125,35 @@ def test_the_whole_member_page_can_be_used_by_everybody(staff_page: Page, site: 
         page.set_viewport_size({"width": width, "height": 900})
         assert_fits(page)
         assert_accessible(page)
+
+
+def test_what_each_line_earned_is_in_sight_on_a_phone(staff_page: Page, site: Site) -> None:
+    page = staff_page
+    page.set_viewport_size({"width": 390, "height": 900})
+    for language in ("en", "ru", "mk"):
+        page.goto(f"{BASE}/members/{site.member_id}?lang={language}")
+        page.locator("a[href*='/purchases/']").first.click()
+        lines = page.locator("section[aria-labelledby=lines]")
+        hidden = lines.locator(".table-responsive").evaluate("it => it.scrollWidth - it.clientWidth")
+        assert hidden <= 0, f"{hidden} px of the lines are out of sight ({language})"
+        expect(lines.get_by_text("· 1 %").first).to_be_visible()
+    assert_accessible(page)
+
+
+def test_what_a_level_asks_for_is_not_cut_on_a_phone(staff_page: Page) -> None:
+    staff_page.set_viewport_size({"width": 390, "height": 900})
+    for language in ("en", "ru", "mk"):
+        staff_page.goto(f"{BASE}/program/tiers/levels/silver?lang={language}")
+        field = staff_page.locator("[name=spend]")
+        expect(field).to_have_value("10000.00")
+        assert field.evaluate("it => it.scrollWidth - it.clientWidth") <= 0
+        assert_fits(staff_page)
+
+
+def test_the_heading_of_the_settlement_is_not_squeezed_beside_its_buttons(staff_page: Page) -> None:
+    staff_page.set_viewport_size({"width": 390, "height": 900})
+    staff_page.goto(f"{BASE}/program/partners")
+    box = staff_page.get_by_role("heading", level=1).bounding_box()
+    assert box is not None
+    assert box["width"] > 350
+    assert_fits(staff_page)

@@ -30,7 +30,7 @@ from wallet_server.purchases.queries import (
 from wallet_server.purchases.services import Quoted, quote_purchase, record_purchase
 from wallet_server.rewards.wins import grouped
 from wallet_server.rules.telling import Told, steps_of
-from wallet_server.rules.words import Names
+from wallet_server.rules.words import Names, exact_number
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint
 from wallet_server.web.panel.desk import Desk, allowed, form_key
@@ -141,6 +141,7 @@ def purchase(desk: Desk, purchase_id: UUID) -> Response:
         ],
         told=told,
         names=names,
+        percents={line.line: exact_number(line.earn_percent, reader()) for line in lines},
         line_names={line.line: line_title(line.sku, 1000, names, reader()) for line in lines},
         line_titles={line.line: line_title(line.sku, line.quantity_thousandths, names, reader()) for line in lines},
         member=person,
