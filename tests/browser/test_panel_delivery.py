@@ -22,6 +22,8 @@ from wallet_server.issuance.watch import look, take_stock
 from wallet_server.programs.queries import load_program
 
 BASE = "/panel/programs/cafe-ohrid"
+SCALES = """chart => echarts.getInstanceByDom(chart).getModel().queryComponents({mainType: "yAxis"})
+    .map(axis => axis.axis.scale.getTicks().map(tick => tick.value))"""
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def _month(program_id: UUID, now: datetime) -> Counts:
         begun = now - timedelta(days=day, minutes=5)
         for number in range(40 + 13 * day % 50):
             counts.add(program_id, "apple", "accepted", changed_at=begun, now=begun + timedelta(seconds=number % 3))
-            if number % 12:
+            if day == 3 or number % 12:
                 late = timedelta(seconds=2 + number**2 / 4)
                 counts.add(program_id, "apple", "fetched", changed_at=begun, now=begun + late)
         counts.add(program_id, "google", "accepted", changed_at=begun, now=begun + timedelta(seconds=4))
@@ -82,6 +84,9 @@ def test_a_manager_goes_from_the_alarm_to_the_member(staff_page: Page) -> None:
         assert_fits(page)
         assert_accessible(page)
     expect(page.locator(".chart canvas")).to_be_visible()
+    shares, counts = page.locator(".chart").evaluate(SCALES)
+    assert shares == [0, 25, 50, 75, 100], "no share is more than all"
+    assert all(isinstance(tick, int) for tick in counts), "half an update is none"
     expect(page.get_by_role("region", name="Why updates are refused")).to_contain_text("403 permissionDenied")
     page.get_by_role("link", name="Google Wallet", exact=True).click()
     expect(page.get_by_role("columnheader", name="To Google")).to_be_visible()

@@ -30,12 +30,19 @@
     };
   }
 
-  function axis(kind, ink, isFirst) {
+  /* Counts are whole, and no share is more than all: a scale up to 120 % would be nonsense. */
+  function axis(series, ink, isFirst) {
+    const isShare = series.axis === "percent";
+    const top = Math.max(...series.values);
+    const isHigh = isShare && top > 75;
+    const isLow = !isShare && top < 4;
     return {
       type: "value",
       min: 0,
-      minInterval: kind === "percent" ? 1 : undefined,
-      axisLabel: { color: ink, formatter: kind === "percent" ? "{value}%" : "{value}" },
+      max: isHigh ? 100 : isLow ? 4 : null,
+      interval: isHigh ? 25 : null,
+      minInterval: 1,
+      axisLabel: { color: ink, formatter: isShare ? "{value}%" : "{value}" },
       splitLine: { show: isFirst },
       splitNumber: 4,
       alignTicks: true,
@@ -82,7 +89,7 @@
         axisLabel: { color: inkQuiet },
         axisTick: { show: false },
       },
-      yAxis: data.series.map((series, index) => axis(series.axis, inkQuiet, index === 0)),
+      yAxis: data.series.map((series, index) => axis(series, inkQuiet, index === 0)),
       series: data.series.map((series, index) => ({
         type: "line",
         name: series.name,
