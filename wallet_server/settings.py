@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from passes.google.callbacks import GOOGLE_KEYS_URL, SENDER
 from wallet_server.errors import ConfigurationError
 
 APNS_URL = "https://api.push.apple.com"
@@ -96,6 +97,11 @@ class Settings(BaseModel):
     WALLET_GOOGLE_API_URL: str = Field(
         default="", description=f"Google Wallet's API; `{GOOGLE_API_URL}`, or the sandbox's."
     )
+    WALLET_GOOGLE_KEYS_URL: str = Field(
+        default="",
+        description=f"Where Google publishes the keys that sign its notices; `{GOOGLE_KEYS_URL}`, or the sandbox's.",
+    )
+    WALLET_GOOGLE_SENDER: str = Field(default=SENDER, description="Google's name in the signature of its notices.")
     WALLET_SMTP_URL: str = Field(
         default="",
         description="Mail server, `smtp://user:password@host:587`; or none. TLS is demanded of any but this machine's; "
@@ -119,7 +125,7 @@ class Settings(BaseModel):
         description="1: webhooks may also go to addresses of your own network (10.0.0.1, this machine), over https.",
     )
 
-    @field_validator("WALLET_PUBLIC_URL", "WALLET_APNS_URL", "WALLET_GOOGLE_API_URL")
+    @field_validator("WALLET_PUBLIC_URL", "WALLET_APNS_URL", "WALLET_GOOGLE_API_URL", "WALLET_GOOGLE_KEYS_URL")
     @classmethod
     def _check_url(cls, value: str) -> str:
         return _http_url(value) if value else value

@@ -211,7 +211,8 @@ def test_every_picture_that_a_card_names_is_there(client, holder, google, settin
 class Signer:
     """Google's side of ECv2SigningOnly, written once more so that a shared mistake would show."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "GooglePayPasses") -> None:
+        self.name = name
         self.root, self.intermediate = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 
     @staticmethod
@@ -245,10 +246,10 @@ class Signer:
         protocol = "ECv2SigningOnly"
         return {
             "protocolVersion": protocol,
-            "signature": self._sign(self.intermediate, "GooglePayPasses", issuer, protocol, message),
+            "signature": self._sign(self.intermediate, self.name, issuer, protocol, message),
             "intermediateSigningKey": {
                 "signedKey": signed_key,
-                "signatures": [self._sign(self.root, "GooglePayPasses", protocol, signed_key)],
+                "signatures": [self._sign(self.root, self.name, protocol, signed_key)],
             },
             "signedMessage": message,
         }
@@ -293,6 +294,21 @@ def test_forged_changed_and_foreign_notices_change_nothing(client, holder, signe
     assert holder.issued("google").fetched_at is None
     assert client.post("/google/callbacks", data=b"x" * 70_000).status_code == 413
     assert client.get("/google/callbacks").status_code == 405
+
+
+def test_the_name_and_the_keys_of_who_signs_can_be_set(app, client, settings, server, holder, signer, httpserver):
+    """Google's pages name two of each."""
+    other = Signer("GoogleWalletPasses")
+    httpserver.expect_request("/other/keys").respond_with_json(other.keys())
+    notice = other.notice(holder.issued("google").serial)
+    assert client.post("/google/callbacks", json=notice).status_code == 401
+    changes = {
+        "WALLET_GOOGLE_SENDER": "GoogleWalletPasses",
+        "WALLET_GOOGLE_KEYS_URL": httpserver.url_for("/other/keys"),
+    }
+    settings = settings.model_copy(update=changes)
+    context = replace(app.extensions["wallet"], settings=settings)
+    assert create_app(settings, context).test_client().post("/google/callbacks", json=notice).status_code == 200
 
 
 def test_without_googles_keys_the_notice_is_to_be_sent_again(app, client, httpserver):

@@ -90,6 +90,8 @@ class GoogleKeys:
 
 def keys_url(context: ServerContext) -> str:
     """Where Google, or its stand-in, publishes its keys."""
+    if context.settings.WALLET_GOOGLE_KEYS_URL:
+        return context.settings.WALLET_GOOGLE_KEYS_URL
     parameters = context.wallets.google
     if parameters is None or parameters.api_url == GOOGLE_API_URL:
         return GOOGLE_KEYS_URL
@@ -181,8 +183,9 @@ def event() -> Response:
     body = request.get_data()
     _follow_account()
     keys: GoogleKeys = current_app.extensions["google_keys"]
+    sender = context.settings.WALLET_GOOGLE_SENDER
     try:
-        told = CallbackVerifier(issuer_id=parameters.issuer_id, root_keys=keys.get()).verify(
+        told = CallbackVerifier(issuer_id=parameters.issuer_id, root_keys=keys.get(), sender=sender).verify(
             body, now=context.machine_clock.now()
         )
     except CallbackRefused as refused:
