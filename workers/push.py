@@ -62,8 +62,9 @@ def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
     changes = [change for row in rows if (change := Change.of(row.program_id, row.payload))]
     with transaction(runtime.context.engine, ALL_PROGRAMS) as session:
         pass_ids = sorted({pass_id for _, ids in wanted for pass_id in ids})
-        settle(session, changes, runtime.context.clock.now(), pushed=pass_ids)
-        ringing = prepare(session, pass_ids, runtime.program_pushers.keys())
+        now = runtime.context.clock.now()
+        settle(session, changes, now, pushed=pass_ids)
+        ringing = prepare(session, pass_ids, runtime.program_pushers.keys(), now)
     outcomes = _ring(runtime, ringing)
     at_google = google.put_cards(runtime, ringing.google, GOOGLE_DEADLINE)
     troubles = {**_troubles(ringing, outcomes), **at_google.troubles}
@@ -106,7 +107,7 @@ def _ring(runtime: Runtime, ringing: _Ringing) -> _Outcomes:
     return outcomes
 
 
-def prepare(session: Session, pass_ids: Sequence[UUID], own_lines: Collection[UUID]) -> _Ringing:
+def prepare(session: Session, pass_ids: Sequence[UUID], own_lines: Collection[UUID], now: datetime) -> _Ringing:
     """Find what has not been pushed yet and give it its tag; the tag's lock ends with this transaction.
 
     The passes are locked before the tag, in the order of their ids: whoever has the tag waits for no pass that
@@ -120,7 +121,7 @@ def prepare(session: Session, pass_ids: Sequence[UUID], own_lines: Collection[UU
             at_google.setdefault(row.program_id, []).append(row.pass_id)
     if not apple:
         return _Ringing(google=at_google)
-    tagged = tag_passes(session, apple)
+    tagged = tag_passes(session, apple, now)
     lines = {row.pass_id: row.program_id if row.program_id in own_lines else None for row in changed}
     return _Ringing(tagged.versions, tagged.targets, lines, at_google)
 

@@ -213,7 +213,7 @@ def _campaign(shop: _Shop, rows: list[Any]) -> None:
             post(session, shop.program.id, gifts, now)
             passes_changed(session, shop.program, [row.member_id for row in part], now)
         with transaction(shop.context.engine, ALL_PROGRAMS) as session:
-            tag_passes(session, [row.id for row in part])
+            tag_passes(session, [row.id for row in part], now)
 
 
 def _woken(line: Line, phones: list[list[str]]) -> Any:

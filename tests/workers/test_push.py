@@ -38,7 +38,7 @@ def test_a_change_rings_every_phone_that_holds_the_pass_and_nobody_else(workshop
     assert workshop.pushes.batches == [["aa", "ab"]]
     assert workshop.states() == ["done"]
     issued = workshop.issued(ana)
-    assert (issued.pushed_version, issued.pushed_at, issued.update_tag) == (2, NOW, 1)
+    assert (issued.pushed_version, issued.pushed_at, issued.update_tag) == (2, NOW, NOW.timestamp() * 1000)
     assert workshop.issued(bojan).update_tag == 0
 
 

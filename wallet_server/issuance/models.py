@@ -79,7 +79,7 @@ class IssuedPass(ProgramOwned, table=True):
 
 
 class UpdateTag(SQLModel, table=True):
-    """The last update tag given: one row, locked while tags are given."""
+    """The last update tag given, in milliseconds of its moment or above: one row, locked while tags are given."""
 
     __tablename__ = "update_tag"
 

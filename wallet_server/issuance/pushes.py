@@ -55,14 +55,14 @@ def changed_passes(session: Session, pass_ids: Collection[UUID]) -> list[Changed
     return ask(session, Asked(_CHANGED, {"ids": list(pass_ids)}, lambda rows: [Changed(*row) for row in rows]))
 
 
-def tag_passes(session: Session, pass_ids: Collection[UUID]) -> Tagged:
+def tag_passes(session: Session, pass_ids: Collection[UUID], now: datetime) -> Tagged:
     """Give passes that the caller has locked the next update tag, and find their phones.
 
     The one row of ``update_tag`` is locked until the commit, so tags become visible in their order: a phone that has
     seen tag *n* can never miss a change with a smaller one (invariant P1). Commit soon after. Versions are read after
     the tag was given: a change that commits later brings its own row of work.
     """
-    tag = _next_tag(session)
+    tag = _next_tag(session, now)
     values = {"ids": list(pass_ids), "tag": tag}
     with one_round(session) as asks:
         versions = asks(Asked(_TAGGED, values, lambda rows: {row[0]: row[1] for row in rows}))
@@ -70,12 +70,13 @@ def tag_passes(session: Session, pass_ids: Collection[UUID]) -> Tagged:
     return Tagged(tag, versions.value, targets.value)
 
 
-def _next_tag(session: Session) -> int:
+def _next_tag(session: Session, now: datetime) -> int:
     """Alone, and not in one round with the passes: before the very first tag there is no row that could be locked."""
-    tag: int | None = ask(session, Asked(_NEXT_TAG, {}, lambda rows: rows[0][0] if rows else None))
+    values = {"milliseconds": int(now.timestamp() * 1000)}
+    tag: int | None = ask(session, Asked(_NEXT_TAG, values, lambda rows: rows[0][0] if rows else None))
     if tag is None:
         insert_free_rows(session, UpdateTag, [{"id": 1, "last": 0}], key=["id"])
-        return _next_tag(session)
+        return _next_tag(session, now)
     return tag
 
 
@@ -120,7 +121,13 @@ def _select_lock(one_of: OneOf, *, of_members: bool = False) -> sa.Select[Any]:
 
 
 def _raise_tag(_one_of: OneOf) -> sa.sql.dml.ReturningUpdate[Any]:
-    return sa.update(TAG).where(TAG.c.id == 1).values(last=TAG.c.last + 1).returning(TAG.c.last)
+    """The milliseconds of the clock, or one more than the last tag if that is more.
+
+    Counting alone would give tags of a later time out again once an older database was put back.
+    """
+    clock = sa.bindparam("milliseconds", type_=sa.BigInteger())
+    last = sa.case((clock > TAG.c.last, clock), else_=TAG.c.last + 1)
+    return sa.update(TAG).where(TAG.c.id == 1).values(last=last).returning(TAG.c.last)
 
 
 def _write_tag(one_of: OneOf) -> sa.sql.dml.ReturningUpdate[Any]:

@@ -64,14 +64,14 @@ def test_a_phone_registers_while_it_is_dropped_and_stays(postgresql_engine: Engi
 def test_two_workers_with_one_pass_both_get_their_tag(postgresql_engine: Engine, pass_id: UUID) -> None:
     def other() -> int:
         with transaction(postgresql_engine, ALL_PROGRAMS) as session:
-            return prepare(session, [pass_id], ()).apple[pass_id]
+            return prepare(session, [pass_id], (), NOW).apple[pass_id]
 
     with ThreadPoolExecutor(1) as worker:
         with transaction(postgresql_engine, ALL_PROGRAMS) as session:
             lock_passes(session, [pass_id])
             version = worker.submit(other)
             wait_until_somebody_waits(postgresql_engine)
-            assert tag_passes(session, [pass_id]).tag == 1
+            assert tag_passes(session, [pass_id], NOW).tag == NOW.timestamp() * 1000
         assert version.result(30) == 2
 
 
@@ -92,7 +92,7 @@ def settles_one(engine: Engine, members: Members) -> None:
     with transaction(engine, ALL_PROGRAMS) as session:
         pushed = session.exec(select(IssuedPass.id).where(IssuedPass.program_id == other_id)).all()
         settle(session, [change], LATER, pushed=pushed)
-        prepare(session, pushed, ())
+        prepare(session, pushed, (), LATER)
         passes_changed(session, load_program(session, program_id=other_id), members[other_id], LATER)
 
 

@@ -14,11 +14,12 @@ from wallet_server.issuance.deliveries import record_fetch, record_pushed
 from wallet_server.issuance.google_events import google_event, google_object_made, prune_callbacks
 from wallet_server.issuance.models import Device, IssuedPass, Registration
 from wallet_server.issuance.phones import DeadToken, drop_dead_tokens, register_device, unregister_device
-from wallet_server.issuance.pushes import tag_passes
+from wallet_server.issuance.pushes import PASS, TAG, tag_passes
 from wallet_server.issuance.queries import changed_serials
 from wallet_server.issuance.services import passes_changed
 
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+NOW_MS = NOW.timestamp() * 1000
 
 
 def register(shop, member_id, device="phone", token="aa", now=NOW) -> bool:
@@ -38,6 +39,12 @@ def unregister(shop, member_id, device="phone", now=NOW) -> bool:
 def change(shop, *member_ids, now=NOW, **values) -> None:
     with transaction(shop.engine, shop.program.id) as session:
         passes_changed(session, shop.program, member_ids, now, **values)
+
+
+def tag(shop, *member_ids, now=NOW) -> int:
+    """What the push job does with passes that have changed."""
+    with transaction(shop.engine, ALL_PROGRAMS) as session:
+        return tag_passes(session, [shop.issued(member_id).id for member_id in member_ids], now).tag
 
 
 def changed(shop, device="phone", since=None):
@@ -100,7 +107,7 @@ def test_one_phone_with_two_passes_has_one_push_token(shop):
     register(shop, first, token="aa")
     register(shop, second, token="bb")
     with reading(shop.engine, ALL_PROGRAMS) as session:
-        targets = tag_passes(session, [shop.issued(first).id, shop.issued(second).id]).targets
+        targets = tag_passes(session, [shop.issued(first).id, shop.issued(second).id], NOW).targets
     assert {target.push_token for target in targets} == {"bb"}
     assert len(targets) == 2
 
@@ -142,12 +149,12 @@ def test_a_phone_hears_of_its_own_changes_since_its_tag(shop):
     assert changed(shop, since=everything.tag) is None
     assert changed(shop, "unknown phone") is None
     with transaction(shop.engine, ALL_PROGRAMS) as session:
-        tag_passes(session, [shop.issued(mine).id, shop.issued(foreign).id])
+        tag_passes(session, [shop.issued(mine).id, shop.issued(foreign).id], NOW)
     news = changed(shop, since=everything.tag)
     assert news.serials == (shop.issued(mine).serial,)
     assert news.tag > everything.tag
     with transaction(shop.engine, ALL_PROGRAMS) as session:
-        tag_passes(session, [shop.issued(also_mine).id])
+        tag_passes(session, [shop.issued(also_mine).id], NOW)
     assert changed(shop, since=news.tag).serials == (shop.issued(also_mine).serial,)
     assert len(changed(shop, since=everything.tag).serials) == 2
 
@@ -167,7 +174,7 @@ def test_tags_become_visible_in_order_whatever_the_commits_do(shop):
         barrier.wait(timeout=10)
         for number in range(10):
             with transaction(shop.engine, ALL_PROGRAMS) as session:
-                tag_passes(session, [pass_ids[(index * 2 + number) % 8]])
+                tag_passes(session, [pass_ids[(index * 2 + number) % 8]], NOW)
 
     def listen() -> None:
         barrier.wait(timeout=10)
@@ -192,16 +199,43 @@ def test_tags_become_visible_in_order_whatever_the_commits_do(shop):
         tags = dict(session.execute(select(IssuedPass.serial, IssuedPass.update_tag).where(col(IssuedPass.live))).all())
     unheard = {serial for serial, last in tags.items() if heard.get(serial, 0) < last}
     assert unheard == set(missed), "a tagged pass was never listed"
-    assert max(tags.values()) == 40
+    assert max(tags.values()) == NOW_MS + 39
 
 
 def test_a_phone_with_a_tag_of_before_a_backup_was_put_back_hears_of_all(shop):
     register(shop, shop.join())
     with transaction(shop.engine, ALL_PROGRAMS) as session:
-        tag = tag_passes(session, list(session.exec(select(IssuedPass.id).where(col(IssuedPass.live))))).tag
+        tag = tag_passes(session, list(session.exec(select(IssuedPass.id).where(col(IssuedPass.live)))), NOW).tag
     assert changed(shop, since=tag) is None
     found = changed(shop, since=tag + 100)
     assert (len(found.serials), found.tag) == (1, tag)
+
+
+def test_after_an_older_database_was_put_back_no_change_goes_unheard(shop):
+    """Tags of a later time are out by then; who holds one must hear of what changes now (invariant P1)."""
+    mine, others = shop.join(), shop.join()
+    register(shop, mine)
+    tag(shop, mine, now=NOW)
+    with reading(shop.engine, ALL_PROGRAMS) as session:
+        kept = [(table, session.execute(sa.select(table)).mappings().all()) for table in (PASS, TAG)]
+    for minute in range(1, 6):
+        seen = tag(shop, mine, now=NOW + minute * MINUTE)
+    assert changed(shop).tag == seen
+    with transaction(shop.engine, ALL_PROGRAMS) as session:
+        for table, rows in kept:
+            for row in rows:
+                session.execute(sa.update(table).where(table.c.id == row["id"]).values(**row))
+    assert changed(shop).tag < seen
+    tag(shop, mine, now=NOW + 6 * MINUTE)
+    for _ in range(6):
+        tag(shop, others, now=NOW + 6 * MINUTE)
+    assert changed(shop, since=seen).serials == (shop.issued(mine).serial,)
+
+
+def test_a_clock_that_was_put_back_takes_no_tag_back(shop):
+    member_id = shop.join()
+    tags = [tag(shop, member_id, now=now) for now in (NOW, NOW - MINUTE, NOW - MINUTE, NOW + SECOND)]
+    assert tags == [NOW_MS, NOW_MS + 1, NOW_MS + 2, NOW_MS + 1000]
 
 
 def test_gone_phones_are_forgotten_unless_they_came_back_since(shop):

@@ -11,6 +11,7 @@ from sqlmodel import select
 from structlog.testing import capture_logs
 
 from passes.apple.verify import open_pass
+from tests.conftest import NOW
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.models import Device, Registration
 from wallet_server.issuance.pushes import tag_passes
@@ -132,7 +133,7 @@ def test_a_phone_hears_which_passes_changed_since_its_tag(phone, holder, strange
     assert isinstance(tag, str)
     assert phone.changed(tag).status_code == 204
     with transaction(server.engine, ALL_PROGRAMS) as session:
-        tag_passes(session, [stranger.issued().id])
+        tag_passes(session, [stranger.issued().id], NOW)
     assert phone.changed(tag).json["serialNumbers"] == [stranger.serial]
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from flask import Flask
 
+from tests.conftest import NOW
 from tests.web.wallet_api.conftest import Phone, import_own_certificate, make_holder
 from wallet_server.app import create_app
 from wallet_server.context import make_context
@@ -67,7 +68,7 @@ def test_a_phone_hears_of_each_type_by_itself(phone, own_phone, cafe, stranger, 
         assert asker.register(holder).status_code == 201
         holder.change()
     with transaction(server.engine, ALL_PROGRAMS) as session:
-        tag_passes(session, [cafe.issued().id, stranger.issued().id])
+        tag_passes(session, [cafe.issued().id, stranger.issued().id], NOW)
     assert own_phone.changed().json["serialNumbers"] == [cafe.serial]
     assert phone.changed().json["serialNumbers"] == [stranger.serial]
     assert Phone(phone.client, "pass.com.example.nobody").changed().status_code == 204

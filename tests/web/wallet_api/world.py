@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlmodel import select
 
+from tests.conftest import NOW
 from tests.web.wallet_api.conftest import Cardholder
 from tests.web.wallet_api.wire import Heard, Line
 from wallet_server.context import ServerContext
@@ -71,7 +72,7 @@ class World:
 
     def tag(self, *holders: Cardholder) -> int:
         with transaction(self.server.engine, ALL_PROGRAMS) as session:
-            return tag_passes(session, [holder.issued().id for holder in holders]).tag
+            return tag_passes(session, [holder.issued().id for holder in holders], NOW).tag
 
 
 def join(server: ServerContext, slug: str) -> Cardholder:
