@@ -115,7 +115,8 @@ def loyalty_object(
     Tier, progress, news and the texts of the back become text modules (Google shows ten, the first ten are
     sent), links become links. `hero_url` is the picture of this member's stamps. `merchant_locations` sends
     the places, which Google takes only from issuers on its list. `notify` asks Google to announce the change
-    of the balance: at most three such notices per card and day, together with messages.
+    of the balance: at most three such notices per card and day, together with messages. A voided card has neither
+    code nor messages.
     """
     words = _Words(content.language, content.translations)
     body: JsonObject = {
@@ -134,7 +135,9 @@ def loyalty_object(
     }
     if content.member is not None:
         body["accountName"] = str(content.member.value)
-    if not content.voided:
+    if content.voided:
+        body["messages"] = []  # what the holder was told is nobody's to read any more
+    else:
         body["barcode"] = _barcode(content)
     if content.expires_at is not None:
         body["validTimeInterval"] = {"end": {"date": w3c_date("expires_at", content.expires_at)}}

@@ -120,10 +120,12 @@ def test_every_kind_of_card_is_accepted(changes):
     assert faults("LoyaltyObject", an_object(**changes)) == []
 
 
-def test_a_voided_card_has_no_code():
+def test_a_voided_card_has_no_code_and_loses_its_messages():
     body = an_object(voided=True)
     assert body["state"] == "INACTIVE"
     assert "barcode" not in body
+    assert body["messages"] == [], "a PATCH leaves what is not named"
+    assert "messages" not in an_object()
 
 
 @pytest.mark.parametrize(
