@@ -54,12 +54,26 @@ class _Column:
 def _column(column: sa.Column[Any]) -> _Column:
     if isinstance(column.type, PackedJSON):
         return _Column(column.name, "bytea", False, lambda value: f'"\\\\x{packed(value).hex()}"', _default(column))
-    kind = column.type.impl_instance if isinstance(column.type, sa.types.TypeDecorator) else column.type
     default = _default(column)
-    if isinstance(kind, sa.JSON):
+    if isinstance(_plain(column.type), sa.JSON):
         return _Column(column.name, "text", True, _quoted, default)
-    name, literal = next((name, literal) for known, name, literal in _TYPES if isinstance(kind, known))
+    name, literal = _type(column.type)
     return _Column(column.name, name, False, literal, default)
+
+
+def _plain(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    return kind.impl_instance if isinstance(kind, sa.types.TypeDecorator) else kind
+
+
+def _type(kind: sa.types.TypeEngine[Any]) -> tuple[str, Callable[[Any], str]]:
+    plain = _plain(kind)
+    return next((name, literal) for known, name, literal in _TYPES if isinstance(plain, known))
+
+
+def writer(kind: sa.types.TypeEngine[Any]) -> Callable[[Iterable[Any]], str]:
+    """What writes values of this type as an array."""
+    _name, literal = _type(kind)
+    return lambda values: _written(values, literal)
 
 
 def _default(column: sa.Column[Any]) -> Callable[[], Any] | None:
@@ -92,6 +106,10 @@ def _array(column: _Column, rows: Sequence[Row], to_json: ToJson) -> str:
         values = [row[name] for row in rows]
     if column.is_json:
         return "{" + ",".join([_quoted(to_json(value)) for value in values]) + "}"
+    return _written(values, literal)
+
+
+def _written(values: Iterable[Any], literal: Callable[[Any], str]) -> str:
     return "{" + ",".join(["NULL" if value is None else literal(value) for value in values]) + "}"
 
 

@@ -16,10 +16,12 @@ They are Core and go past the session's scope: each names its program itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
+from uuid import UUID, SafeUUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -27,8 +29,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session
 
-from wallet_server import pipeline
-from wallet_server.columns import to_json
+from wallet_server import arrays, pipeline
+from wallet_server.columns import UTCDateTime, to_json
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -70,7 +72,36 @@ _ONE_OF: Final[Mapping[str, OneOf]] = {"postgresql": _one_of_postgresql, "sqlite
 
 
 def _writer(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Convert:
+    if isinstance(kind, postgresql.ARRAY):
+        return arrays.writer(kind.item_type)
     return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _reader(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Convert:
+    if dialect.name == "sqlite" and isinstance(kind, sa.Uuid):
+        return _uuid
+    if dialect.name == "sqlite" and isinstance(kind, UTCDateTime):
+        return _moment
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def kept_uuid(digits: str) -> UUID:
+    """``UUID(digits)`` of 32 hexadecimal digits that we wrote ourselves, hyphens or not, in a quarter of the time.
+
+    Made as the class makes a pickled one, past the looks for braces, prefixes and other ways to say it.
+    """
+    made = object.__new__(UUID)
+    object.__setattr__(made, "int", int(digits.replace("-", ""), 16))
+    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    return made
+
+
+def _uuid(kept: str | None) -> UUID | None:
+    return None if kept is None else kept_uuid(kept)
+
+
+def _moment(kept: str | None) -> datetime | None:
+    return None if kept is None else datetime.fromisoformat(kept).replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +123,21 @@ class _Words:
         return said if self.order is None else tuple(said[name] for name in self.order)
 
     def rows(self, found: Rows) -> Rows:
-        if not self.readers:
+        if not self.readers or not found:
             return found
-        read = [list(row) for row in found]
-        for row in read:
-            for place, convert in self.readers:
-                row[place] = convert(row[place])
-        return [tuple(row) for row in read]
+        columns: list[Iterable[Any]] = list(zip(*found, strict=True))
+        for place, convert in self.readers:
+            columns[place] = map(convert, columns[place])
+        return list(zip(*columns, strict=True))
 
 
 class Read:
     """A statement that is said often; ``build`` makes it with the database's own way of saying *one of these*.
 
-    Its values are ``bindparam`` with a name and a type. It may also be an ``UPDATE … RETURNING``.
+    Its values are ``bindparam`` with a name and a type. It may also be an ``UPDATE``, with an answer or without.
     """
 
-    def __init__(self, build: Callable[[OneOf], sa.Select[Any] | sa.sql.dml.ReturningUpdate[Any]]) -> None:
+    def __init__(self, build: Callable[[OneOf], sa.Select[Any] | sa.Update | sa.sql.dml.ReturningUpdate[Any]]) -> None:
         self._build = build
         self._words: dict[str, _Words] = {}
 
@@ -121,7 +151,7 @@ class Read:
         said = statement.compile(dialect=dialect)
         assert isinstance(said, sa.sql.compiler.SQLCompiler)
         columns = statement.exported_columns
-        readers = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
+        readers = [_reader(column.type, dialect) for column in columns]
         return _Words(
             str(said),
             dict(said.construct_params(_check=False)),
@@ -183,6 +213,19 @@ def ask(session: Session, asked: Asked[T]) -> T:
     return answer.value
 
 
+def say(session: Session, read: Read, values: Mapping[str, Any]) -> None:
+    """Say an ``UPDATE`` that has no answer; to PostgreSQL it goes with what is asked next, or before the commit."""
+    session.flush()
+    connection = session.connection()
+    words = read.words(connection.dialect)
+    parameters = words.parameters(values)
+    if connection.dialect.name == "postgresql":
+        session.info["writes_wait"] = True
+        pipeline.later(connection, words.text, parameters)
+    else:
+        connection.exec_driver_sql(words.text, parameters)
+
+
 def ask_alone(engine: Engine, asked: Asked[T]) -> T:
     """One answer without a session, in no transaction but the statement's own."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -203,7 +246,15 @@ def _tell(connection: sa.Connection, answers: Sequence[Answer[Any]]) -> None:
     if connection.dialect.name == "postgresql":
         found = pipeline.ask(connection, said) if said else ()
     else:
-        found = [connection.exec_driver_sql(text, parameters).all() for text, parameters in said]
+        found = [_rows(connection.exec_driver_sql(text, parameters)) for text, parameters in said]
     rows = {id(answer): words.rows(part) for (answer, words), part in zip(told, found, strict=True)}
     for answer in answers:
         answer.value = answer.asked.answer(rows.get(id(answer), ()))
+
+
+def _rows(result: sa.CursorResult[Any]) -> Rows:
+    """As the driver has them: SQLAlchemy would wrap each, and nobody here calls its columns by name."""
+    assert result.cursor is not None, "a statement without an answer was asked"
+    rows: Rows = result.cursor.fetchall()
+    result.close()
+    return rows

@@ -24,11 +24,14 @@ from wallet_server.issuance.phones import DeadToken, drop_dead_tokens
 from wallet_server.issuance.pushes import PushTarget, changed_passes, lock_passes, tag_passes
 from wallet_server.notifications.settling import Change, settle
 from wallet_server.outbox.services import Leased
+from wallet_server.reads import kept_uuid
 from workers import google
 from workers.outcome import OUTAGE_ATTEMPTS_MAX, Again, Settled
 from workers.runtime import Runtime
 
-_Outcomes = dict[tuple[UUID | None, str], PushOutcome]
+_Ring = tuple[UUID | None, str]
+"""Line and push token: a phone with passes of two types is rung for each of them."""
+_Outcomes = dict[_Ring, PushOutcome]
 
 PUSH_DEADLINE_S: Final = 12.0
 GOOGLE_DEADLINE: Final = timedelta(seconds=8)
@@ -42,33 +45,27 @@ SUSPICIOUS_SHARE: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Ringing:
-    """What a batch found to push: versions by pass, and the phones."""
+    """What a batch found to push: versions by pass, and the phones, each with the ring that it gets."""
 
     apple: Mapping[UUID, int] = field(default_factory=dict)
-    targets: Sequence[PushTarget] = ()
-    lines: Mapping[UUID, UUID | None] = field(default_factory=dict)
-    """Which line each of Apple's passes is pushed on: its program's own, or that of all others."""
+    phones: Sequence[tuple[PushTarget, _Ring]] = ()
     google: Mapping[UUID, Sequence[UUID]] = field(default_factory=dict)
     """Passes by program."""
-
-    def key(self, target: PushTarget) -> tuple[UUID | None, str]:
-        """Line and push token: a phone with passes of two types is rung for each of them."""
-        return self.lines[target.pass_id], target.push_token
 
 
 def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
     """Push the passes of these rows to Apple's and Google's servers."""
-    wanted = [(row, [UUID(item) for item in row.payload["pass_ids"]]) for row in rows]
+    wanted = [(row, [kept_uuid(item) for item in row.payload["pass_ids"]]) for row in rows]
     changes = [change for row in rows if (change := Change.of(row.program_id, row.payload))]
     with transaction(runtime.context.engine, ALL_PROGRAMS) as session:
-        pass_ids = sorted({pass_id for _, ids in wanted for pass_id in ids})
+        changed = {pass_id for _row, pass_ids in wanted for pass_id in pass_ids}
         now = runtime.context.clock.now()
-        settle(session, changes, now, pushed=pass_ids)
-        ringing = prepare(session, pass_ids, runtime.program_pushers.keys(), now)
+        settle(session, changes, now, pushed=changed)
+        ringing = prepare(session, changed, runtime.program_pushers.keys(), now)
     outcomes = _ring(runtime, ringing)
     at_google = google.put_cards(runtime, ringing.google, GOOGLE_DEADLINE)
     troubles = {**_troubles(ringing, outcomes), **at_google.troubles}
-    rung = {target.pass_id for target in ringing.targets if _accepted(outcomes[ringing.key(target)])}
+    rung = {phone.pass_id for phone, key in ringing.phones if _accepted(outcomes[key])}
     pushed = {pass_id: ringing.apple[pass_id] for pass_id in rung - troubles.keys()}
     # What is alive for one pass type is no dead phone: another type's certificate may be wrong.
     alive = {outcome.token for outcome in outcomes.values() if _accepted(outcome)}
@@ -95,7 +92,7 @@ def pass_changed(runtime: Runtime, rows: Sequence[Leased]) -> Settled:
 def _ring(runtime: Runtime, ringing: _Ringing) -> _Outcomes:
     """Push once to each phone on each line; what came of it by line and push token."""
     tokens: dict[UUID | None, set[str]] = {}
-    for line, token in map(ringing.key, ringing.targets):
+    for _phone, (line, token) in ringing.phones:
         tokens.setdefault(line, set()).add(token)
     ends_at = time.monotonic() + PUSH_DEADLINE_S
     outcomes: _Outcomes = {}
@@ -107,23 +104,26 @@ def _ring(runtime: Runtime, ringing: _Ringing) -> _Outcomes:
     return outcomes
 
 
-def prepare(session: Session, pass_ids: Sequence[UUID], own_lines: Collection[UUID], now: datetime) -> _Ringing:
+def prepare(session: Session, pass_ids: Collection[UUID], own_lines: Collection[UUID], now: datetime) -> _Ringing:
     """Find what has not been pushed yet and give it its tag; the tag's lock ends with this transaction.
 
     The passes are locked before the tag, in the order of their ids: whoever has the tag waits for no pass that
     another worker, who waits for the tag, has changed.
     """
-    changed = changed_passes(session, pass_ids)
-    apple = [row.pass_id for row in changed if row.wallet == "apple"]
+    versions: dict[UUID, int] = {}
+    lines: dict[UUID, UUID | None] = {}  # its program's own, or that of all others
     at_google: dict[UUID, list[UUID]] = {}
-    for row in changed:
-        if row.wallet == "google":
-            at_google.setdefault(row.program_id, []).append(row.pass_id)
-    if not apple:
+    for pass_id, wallet, program_id, version in changed_passes(session, pass_ids):
+        if wallet == "apple":
+            versions[pass_id] = version
+            lines[pass_id] = program_id if program_id in own_lines else None
+        else:
+            at_google.setdefault(program_id, []).append(pass_id)
+    if not versions:
         return _Ringing(google=at_google)
-    tagged = tag_passes(session, apple, now)
-    lines = {row.pass_id: row.program_id if row.program_id in own_lines else None for row in changed}
-    return _Ringing(tagged.versions, tagged.targets, lines, at_google)
+    targets = tag_passes(session, versions, now).targets
+    phones = [(phone, (lines[phone.pass_id], phone.push_token)) for phone in targets]
+    return _Ringing(versions, phones, at_google)
 
 
 def _accepted(outcome: PushOutcome) -> bool:
@@ -134,14 +134,16 @@ def _troubles(ringing: _Ringing, outcomes: _Outcomes) -> dict[UUID, str]:
     """The passes of which some phone is still to be told, with the reason."""
     suspicious = _is_suspicious(outcomes.values())
     troubles: dict[UUID, str] = {}
-    for target in ringing.targets:
-        outcome = outcomes[ringing.key(target)]
+    for phone, key in ringing.phones:
+        outcome = outcomes[key]
+        if _accepted(outcome):
+            continue
         # A phone that has told us its token since is alive, whatever the push service still believes.
         given_up = (
-            outcome.verdict is PushVerdict.GONE and (not outcome.timestamp or target.token_at < outcome.timestamp)
+            outcome.verdict is PushVerdict.GONE and (not outcome.timestamp or phone.token_at < outcome.timestamp)
         ) or (outcome.verdict is PushVerdict.BAD_TOKEN and not suspicious)
-        if not _accepted(outcome) and not given_up:
-            troubles[target.pass_id] = f"{outcome.status} {outcome.reason}"
+        if not given_up:
+            troubles[phone.pass_id] = f"{outcome.status} {outcome.reason}"
     wrong = [outcome for outcome in outcomes.values() if outcome.verdict is PushVerdict.CONFIGURATION]
     if wrong or suspicious:
         first = wrong[0] if wrong else next(o for o in outcomes.values() if o.verdict is PushVerdict.BAD_TOKEN)

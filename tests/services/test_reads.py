@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from wallet_server.programs.file import ProgramFile
 from wallet_server.programs.models import Product
 from wallet_server.programs.queries import categories_asked
 from wallet_server.programs.services import apply_program
-from wallet_server.reads import Asked, Read, ask, known, one_round
+from wallet_server.reads import Asked, Read, ask, kept_uuid, known, one_round, say
 
 PRODUCT: sa.Table = Product.__table__  # type: ignore[attr-defined]
 OUTBOX: sa.Table = OutboxRow.__table__  # type: ignore[attr-defined]
@@ -34,6 +35,9 @@ TOLD = Read(
         OUTBOX.c.not_before <= sa.bindparam("now", type_=UTCDateTime()), one_of(OUTBOX.c.topic, "topics")
     )
 )
+PRICE: sa.BindParameter[int] = sa.bindparam("price", type_=sa.BigInteger())
+PRICED = Read(lambda one_of: sa.update(PRODUCT).where(one_of(PRODUCT.c.sku, "skus")).values(price_minor=PRICE))
+AT_PRICE = Read(lambda _one_of: sa.select(PRODUCT.c.sku).where(PRODUCT.c.price_minor == PRICE).order_by(PRODUCT.c.sku))
 
 
 @pytest.fixture
@@ -122,3 +126,28 @@ def test_a_failing_round_raises_what_sqlalchemy_would_without_values(engine: Eng
 def test_a_value_that_was_not_asked_for_is_refused(engine: Engine, cafe: UUID) -> None:
     with reading(engine, cafe) as session, pytest.raises(AssertionError, match="nobody"):
         ask(session, Asked(BY_SKU, {"nobody": 1}, list))
+
+
+def test_an_id_reads_as_the_class_reads_it() -> None:
+    known_id = new_id()
+    for digits in (known_id.hex, str(known_id)):
+        read = kept_uuid(digits)
+        assert read == known_id
+        assert (hash(read), str(read), read.is_safe) == (hash(known_id), str(known_id), known_id.is_safe)
+        assert pickle.loads(pickle.dumps(read)) == known_id
+    with pytest.raises(ValueError, match="invalid literal"):
+        kept_uuid("no id")
+
+
+def test_a_change_without_an_answer_is_seen_by_what_is_asked_next_and_kept(engine: Engine, cafe: UUID) -> None:
+    odd = ['{"a", NULL}', "\\back\\slash", "чай, 'зелёный'", "NULL"]
+    teas = [{"id": new_id(), "program_id": cafe, "sku": sku, "name": {"en": "Tea"}} for sku in (*odd, "plain")]
+    at_price = Asked(AT_PRICE, {"price": 7}, lambda rows: [sku for (sku,) in rows])
+    with transaction(engine, cafe) as session:
+        insert_rows(session, Product, teas)
+        say(session, PRICED, {"skus": odd, "price": 9})
+        say(session, PRICED, {"skus": odd, "price": 7})
+        assert sorted(ask(session, at_price)) == sorted(odd)
+        say(session, PRICED, {"skus": ["plain"], "price": 7})
+    with reading(engine, cafe) as session:
+        assert sorted(ask(session, at_price)) == sorted([*odd, "plain"])

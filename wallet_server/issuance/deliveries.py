@@ -6,6 +6,7 @@ tick counts fetches afterwards. What the push service took is counted at once, f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,12 +45,14 @@ class Counts:
         """Nothing to add."""
         return cls({})
 
-    def add(self, program_id: UUID, wallet: str, step: Step, *, changed_at: datetime, now: datetime) -> None:
-        """One update whose first change was made at ``changed_at`` has come to ``step`` now."""
+    def add(
+        self, program_id: UUID, wallet: str, step: Step, *, changed_at: datetime, now: datetime, more: int = 1
+    ) -> None:
+        """So many ``more`` updates whose first change was made at ``changed_at`` have come to ``step`` now."""
         lag = max(timedelta(0), now - changed_at)
         key = (program_id, hour_of(changed_at), wallet, step, lag_bucket(lag))
         updates, lag_ms = self.by_key.get(key, (0, 0))
-        self.by_key[key] = updates + 1, lag_ms + round(lag.total_seconds() * 1_000)
+        self.by_key[key] = updates + more, lag_ms + more * round(lag.total_seconds() * 1_000)
 
 
 def hour_of(moment: datetime) -> datetime:
@@ -119,9 +122,10 @@ def record_pushed(session: Session, versions: Mapping[UUID, int], now: datetime)
         return
     values = {"versions": {pass_id.hex: version for pass_id, version in versions.items()}, "now": now}
     counts = Counts.none()
-    for program_id, wallet, changed_at in ask(session, Asked(_TAKEN, values, list)):
+    # What is told to everybody changed for everybody in one moment.
+    for (program_id, wallet, changed_at), more in ask(session, Asked(_TAKEN, values, Counter)).items():
         if changed_at is not None:
-            counts.add(program_id, wallet, "accepted", changed_at=changed_at, now=now)
+            counts.add(program_id, wallet, "accepted", changed_at=changed_at, now=now, more=more)
     add_counts(session, counts)
 
 

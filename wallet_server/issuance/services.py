@@ -18,12 +18,12 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Session, col
 
 from wallet_server.db import UTCDateTime, insert_rows, new_id
+from wallet_server.issuance.announcements import ID_ORDER, Notes, announce_changes
 from wallet_server.issuance.announcements import PASS_CHANGED as PASS_CHANGED  # noqa: PLC0414 - callers find all here
-from wallet_server.issuance.announcements import Notes, announce_changes
 from wallet_server.issuance.announcements import announce as announce  # noqa: PLC0414 - the same
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.reads import Asked, OneOf, Read, ask
+from wallet_server.reads import Asked, OneOf, Read, Rows, ask
 
 PASS: sa.Table = IssuedPass.__table__  # type: ignore[attr-defined]
 MEMBERS_PER_STATEMENT_MAX: Final = 5_000
@@ -97,26 +97,19 @@ def passes_changed(
     ``If-Modified-Since`` would otherwise never hear of the second change in a second. ``notes`` go with the work
     for the governor (``notifications.services.tell``), which lives a floor above.
     """
-    wanted = sorted(set(member_ids))
+    wanted = sorted(set(member_ids), key=ID_ORDER)
     for start in range(0, len(wanted), MEMBERS_PER_STATEMENT_MAX):
         chunk = wanted[start : start + MEMBERS_PER_STATEMENT_MAX]
-        changed = _next_versions(session, program.id, _VERSIONS_OF_MEMBERS, chunk, now)
-        live = {pass_id: member_id for pass_id, (live, member_id) in changed.items() if live}
-        announce_changes(session, program.id, live, now, priority=priority, notes=notes or {})
+        held = _next_versions(session, program.id, _VERSIONS_OF_MEMBERS, chunk, now)
+        announce_changes(session, program.id, held, now, priority=priority, notes=notes or {})
 
 
 def passes_changed_by_id(
     session: Session, program_id: UUID, pass_ids: Collection[UUID], now: datetime, *, priority: int = 0
 ) -> None:
     """As :func:`passes_changed`, for single passes."""
-    changed = _next_versions(session, program_id, _VERSIONS_OF_PASSES, list(pass_ids), now)
-    announce(
-        session,
-        program_id,
-        [pass_id for pass_id, (live, _member_id) in changed.items() if live],
-        now,
-        priority=priority,
-    )
+    held = _next_versions(session, program_id, _VERSIONS_OF_PASSES, list(pass_ids), now)
+    announce_changes(session, program_id, held, now, priority=priority, notes={})
 
 
 def refresh_passes(session: Session, program: ProgramDefinition, after: UUID | None, now: datetime) -> UUID | None:
@@ -152,15 +145,19 @@ def passes_say_more(session: Session, program_id: UUID, member_ids: Collection[U
 
     A phone that has asked by itself in between has the change without the words, and would never hear them.
     """
-    _next_versions(session, program_id, _VERSIONS_OF_MEMBERS, sorted(set(member_ids)), now)
+    _next_versions(session, program_id, _VERSIONS_OF_MEMBERS, sorted(set(member_ids), key=ID_ORDER), now)
 
 
 def _next_versions(
     session: Session, program_id: UUID, versions: Read, ids: Sequence[UUID], now: datetime
-) -> dict[UUID, tuple[bool, UUID]]:
-    """Raise versions: whether each pass is held by anybody, and its member."""
+) -> dict[UUID, UUID]:
+    """Raise versions; the passes that somebody holds, with their members."""
     values = {"program_id": program_id, "ids": ids, "now": now, "second": now.replace(microsecond=0)}
-    return ask(session, Asked(versions, values, lambda rows: {pass_id: (live, owner) for pass_id, live, owner in rows}))
+    return ask(session, Asked(versions, values, _held))
+
+
+def _held(rows: Rows) -> dict[UUID, UUID]:
+    return {pass_id: member_id for pass_id, member_id in rows if pass_id is not None}
 
 
 def _raise(one_of: OneOf, column: sa.Column[Any]) -> sa.sql.dml.ReturningUpdate[Any]:
@@ -193,7 +190,8 @@ def _raise(one_of: OneOf, column: sa.Column[Any]) -> sa.sql.dml.ReturningUpdate[
                 else_=table.behind_since,
             ),
         )
-        .returning(table.id, table.live, table.member_id)
+        # What nobody holds is not read: of most members that is every second pass.
+        .returning(*(sa.case((table.live, column)) for column in (table.id, table.member_id)))
     )
 
 
