@@ -61,12 +61,13 @@ def put_cards(runtime: Runtime, passes: Mapping[UUID, Sequence[UUID]], deadline:
         if not pass_ids:
             continue
         program, states = _read(runtime, program_id, pass_ids)
-        taken = _take(runtime, program_id, [state.member_id for state in states])
+        # Who holds a voided card is told nothing of the member's.
+        taken = _take(runtime, program_id, [state.member_id for state in states if not state.voided])
         for state in states:
-            if state.member_id in taken.elsewhere:
+            if state.member_id in taken.elsewhere and not state.voided:
                 result.troubles[state.pass_id] = TOLD_ELSEWHERE
                 continue
-            mine = taken.due.get(state.member_id, ())
+            mine = () if state.voided else taken.due.get(state.member_id, ())
             if time.monotonic() > ends_at:
                 result.troubles[state.pass_id] = NO_TIME_LEFT
                 result.untold.update(one.id for one in mine)

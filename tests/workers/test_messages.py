@@ -12,6 +12,7 @@ from tests.conftest import NOW
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.google import GoogleTroubleError
 from wallet_server.issuance.google_events import google_event
+from wallet_server.issuance.voiding import void_passes
 from wallet_server.notifications import at_google
 from wallet_server.notifications.facts import Noticed, Win
 from wallet_server.notifications.models import Notification
@@ -81,6 +82,24 @@ def test_google_announces_a_balance_and_is_told_everything_else(workshop):
     workshop.work()
     assert len(workshop.cards.messages) == 1, "told once"
     assert all(row.google_told_at is not None for row in messages(workshop))
+
+
+@pytest.mark.parametrize("way", ["message", "balance"])
+def test_a_card_that_was_voided_meanwhile_is_told_nothing(workshop, way):
+    """What waits while Google is down is the member's, who does not hold this card any more."""
+    member = workshop.at_google(workshop.join())
+    workshop.cards.trouble = GoogleTroubleError("503", ours=False)
+    happens(workshop, member, points=5, wins=(Win("dinner"),) if way == "message" else ())
+    workshop.work()
+    with transaction(workshop.engine, workshop.program.id) as session:
+        void_passes(session, workshop.program, [workshop.issued(member, "google").card_id], workshop.clock.now())
+    workshop.cards.trouble = None
+    workshop.clock.advance(60)
+    workshop.work()
+    issued = workshop.issued(member, "google")
+    assert workshop.cards.cards == [(issued.serial, issued.version, 0)]
+    assert (workshop.cards.messages, workshop.cards.announced) == ([], [])
+    assert all(row.google_told_at is None for row in messages(workshop))
 
 
 def test_the_fourth_notice_of_a_day_is_silent(workshop):
