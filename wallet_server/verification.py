@@ -47,18 +47,29 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What was checked and what was found."""
+    """What was checked, each check with the rows that break it, the first of them."""
 
-    checks: Sequence[Check]
-    violations: Sequence[Violation]
+    found: Sequence[tuple[Check, Sequence[Violation]]]
     seconds: float
+
+    @property
+    def checks(self) -> list[Check]:
+        """All that was checked, in order."""
+        return [check for check, _violations in self.found]
+
+    @property
+    def violations(self) -> list[Violation]:
+        """All that was found."""
+        return [violation for _check, violations in self.found for violation in violations]
 
     def as_dict(self) -> dict[str, Any]:
         """The report for ``verify --json``."""
         return {
             "checks": [{"name": check.name, "summary": check.summary} for check in self.checks],
             "violations": [
-                {"check": found.check, "row": str(found.row), "detail": found.detail} for found in self.violations
+                {"check": found.check, "name": check.name, "row": str(found.row), "detail": found.detail}
+                for check, violations in self.found
+                for found in violations
             ],
             "seconds": round(self.seconds, 3),
         }
@@ -79,9 +90,9 @@ def run_checks(engine: Engine, slug: str | None = None) -> Report:
     with reading(engine, ALL_PROGRAMS) as session:
         if slug is not None:
             scope = load_program(session, slug=slug).id
-    violations: list[Violation] = []
+    found: list[tuple[Check, list[Violation]]] = []
     for function in CHECKS:
         # Each its own snapshot: on SQLite a long read would keep the write-ahead log from being folded in.
         with reading(engine, scope) as session:
-            violations += function(session)
-    return Report([describe(function) for function in CHECKS], violations, time.monotonic() - started)
+            found.append((describe(function), function(session)))
+    return Report(found, time.monotonic() - started)

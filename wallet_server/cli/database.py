@@ -63,8 +63,7 @@ def verify(slug: str | None, as_json: bool) -> None:
 
 def _print_report(report: Report) -> None:
     width = max(len(check.name) for check in report.checks)
-    for check in report.checks:
-        broken = [violation for violation in report.violations if violation.check == check.name]
+    for check, broken in report.found:
         mark = click.style("broken", fg="red") if broken else click.style("holds ", fg="green")
         click.echo(f"  {mark} {check.name:<{width}} {check.summary}")
         for violation in broken[:ROWS_SHOWN_MAX]:
