@@ -93,7 +93,7 @@ class _Figures:
         self.add(f"{name}: p99 ms", cuts[98] * 1000)
 
     def medians(self) -> dict[str, Any]:
-        found = {name: statistics.median(values) for name, values in sorted(self._found.items())}
+        found = {name: statistics.median(values) for name, values in self._found.items()}
         return {
             name: round(value) if "per second" in name else round(value, 1 if name.endswith("ms") else 3)
             for name, value in found.items()
