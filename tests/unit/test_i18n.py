@@ -70,3 +70,12 @@ def test_weeks_and_months_are_written_for_the_reader(language: str, week: str, m
     written = translator(language).days(date(2026, 11, 16), date(2026, 11, 22))
     assert plain(written) == week
     assert plain(translator(language).month(date(2026, 11, 1))) == month
+
+
+def test_a_sentence_that_ends_with_an_abbreviation_has_one_full_stop() -> None:
+    reader = translator("mk")
+    said = reader.gettext("%(rule)s did not apply: %(reason)s.", rule="x", reason=reader.money(5000, "MKD"))
+    assert plain(said).endswith(" 50,00 ден.")
+    assert not said.endswith("..")
+    assert reader.gettext("%(rule)s did not apply: %(reason)s.", rule="x", reason="and so on..").endswith("on...")
+    assert reader.gettext("%(rule)s did not apply: %(reason)s.", rule="x", reason="why").endswith("why.")
