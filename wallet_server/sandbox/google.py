@@ -246,6 +246,10 @@ class GoogleWallet:
         if kind == "loyaltyObject":
             if body["state"] not in _STATES:
                 raise GoogleError(400, "invalid", f"Invalid value at 'state': {body['state']}.")
+            for name in ("loyaltyPoints", "secondaryLoyaltyPoints"):
+                balance = (body.get(name) or {}).get("balance")
+                if balance is not None and len(balance) != 1:
+                    raise GoogleError(400, "invalidResource", f"{name}.balance has exactly one of its forms.")
             owner = self.find("loyaltyClass", str(body["classId"]))
             if owner is None:
                 raise GoogleError(404, "classNotFound", f"The class {body['classId']} was not found.")
@@ -327,8 +331,9 @@ def _merged(old: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in new.items():
         if value is None:
             merged.pop(name, None)
-        elif isinstance(value, dict) and isinstance(merged.get(name), dict):
-            merged[name] = _merged(merged[name], value)
+        elif isinstance(value, dict):
+            before = merged.get(name)
+            merged[name] = _merged(before if isinstance(before, dict) else {}, value)
         else:
             merged[name] = value
     return merged

@@ -91,6 +91,8 @@ def test_googles_client_works_with_it(api):
     ).execute()
     assert patched["loyaltyPoints"] == {"balance": {"int": 126}, "label": "Points"}
     assert "accountName" not in objects.patch(resourceId=OBJECT_ID, body={"accountName": None}).execute()
+    code = {"type": "QR_CODE", "value": "1", "alternateText": None}
+    assert "alternateText" not in objects.patch(resourceId=OBJECT_ID, body={"barcode": code}).execute()["barcode"]
     assert objects.get(resourceId=OBJECT_ID).execute()["state"] == "ACTIVE"
     assert objects.addmessage(resourceId=OBJECT_ID, body=a_message()).execute()["resource"]["messages"]
     assert objects.update(resourceId=OBJECT_ID, body=an_object(state="INACTIVE")).execute()["state"] == "INACTIVE"
@@ -125,6 +127,12 @@ def test_lists_come_in_pages(api):
         ),
         (
             lambda api: api.loyaltyclass().patch(resourceId=CLASS_ID, body={"reviewStatus": "APPROVED"}),
+            (400, "invalidResource"),
+        ),
+        (
+            lambda api: api.loyaltyobject().patch(
+                resourceId=OBJECT_ID, body={"loyaltyPoints": {"balance": {"string": "126"}}}
+            ),
             (400, "invalidResource"),
         ),
         (lambda api: api.loyaltyobject().addmessage(resourceId=OBJECT_ID, body={}), (400, "invalid")),
