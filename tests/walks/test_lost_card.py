@@ -45,11 +45,14 @@ def till(group: Group) -> Iterator[Till]:
         yield Till(http, ControlClient.of(group.data))
 
 
-def join(page: Page) -> str:
-    """Join by e-mail; the card's number."""
+def join(page: Page, till: Till, count: int) -> str:
+    """Join by e-mail, and open the link of the mail, which is the ``count``-th; the card's number."""
     page.goto("/join/cafe-ohrid/poster?with=email")
     page.get_by_label("E-mail address").fill(MAIL)
     page.get_by_role("button", name="Get my card").click()
+    expect(page.get_by_role("heading", name="Look into your mail")).to_be_visible()
+    open_the_newest_mail(page, till, count)
+    page.get_by_role("button", name="Show my card").click()
     expect(page.get_by_role("heading", name="Welcome! Your card is ready")).to_be_visible()
     return card_number(page)
 
@@ -97,13 +100,13 @@ def is_void(till: Till, phone_id: str) -> bool:
 
 def test_lost_found_stolen_and_left(open_page: OpenPage, group: Group, till: Till) -> None:
     first = open_page(**PHONE)
-    number = join(first)
+    number = join(first, till, 1)
     old_phone = on_a_phone(first)
 
     # Lost: another browser, the same card, on a second phone beside the first.
     second = open_page(**PHONE)
     ask_for_the_card(second)
-    open_the_newest_mail(second, till, 1)
+    open_the_newest_mail(second, till, 2)
     used = second.url
     second.get_by_role("button", name="Show my card").click()
     expect(second.get_by_role("heading", name="Welcome! Your card is ready")).to_be_visible()
@@ -118,7 +121,7 @@ def test_lost_found_stolen_and_left(open_page: OpenPage, group: Group, till: Til
     # Stolen: both phones are shut out, the points move to a new card.
     third = open_page(**PHONE)
     ask_for_the_card(third)
-    open_the_newest_mail(third, till, 2)
+    open_the_newest_mail(third, till, 3)
     third.get_by_label("My phone was stolen").check()
     third.get_by_role("button", name="Show my card").click()
     expect(third.get_by_role("heading", name="Welcome! Your card is ready")).to_be_visible()
@@ -145,7 +148,7 @@ def test_lost_found_stolen_and_left(open_page: OpenPage, group: Group, till: Til
     sign_in(desk, group, "cashier")
     desk.goto(f"/panel/programs/cafe-ohrid/members?q={MAIL}")
     expect(desk.get_by_role("main")).not_to_contain_text(MAIL)
-    assert join(open_page(**PHONE)) not in (number, again)
+    assert join(open_page(**PHONE), till, 4) not in (number, again)
 
     verified = group.command("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr

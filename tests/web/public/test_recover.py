@@ -256,13 +256,38 @@ def test_whoever_joins_again_on_another_phone_is_sent_the_card(
     assert (answer.status_code, answer.location) == (303, f"{RECOVER}/sent?joining=yes")
     assert client.get_cookie("member-cafe-ohrid") is None
     text = text_of(client.get(answer.location))
-    assert "We have made no new card." in text
+    assert "There is one card for each number and address." in text
     assert "If you are a member" in text, "whose contact it is, is said by mail only"
     [recovery] = recoveries(server)
     with transaction(server.engine, cast.cafe.id) as session:
         look_up(session, cast.cafe, recovery.id, clock.now())
     link = f"/lost/{server.mint.recovery_token(recovery.id)}"
     assert submit(client, link, {}).location == f"/m/{server.mint.page_token(ana.member_id)}/welcome"
+
+
+def test_joining_by_mail_says_the_same_to_somebody_new_and_to_a_member(
+    client: FlaskClient, app: Flask, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    heard_by = []
+    for contact in ("new@example.com", ANA):
+        browser = app.test_client()
+        answer = submit(browser, "/join/cafe-ohrid", {"contact": contact})
+        page = browser.get(answer.location).get_data(as_text=True)
+        cookies = sorted(line.split("=")[0] for line in answer.headers.getlist("Set-Cookie"))
+        heard_by.append((answer.status_code, answer.location, sorted(answer.headers.keys()), cookies, page))
+        assert browser.get_cookie("member-cafe-ohrid") is None
+    assert heard_by[0] == heard_by[1]
+    new, hers = recoveries(server)
+    assert (new.contact, hers.contact) == ("new@example.com", ANA)
+    with transaction(server.engine, cast.cafe.id) as session:
+        look_up(session, cast.cafe, new.id, clock.now())
+    welcome = submit(client, f"/lost/{server.mint.recovery_token(new.id)}", {}).location
+    assert welcome.endswith("/welcome")
+    assert str(server.mint.page_token(ana.member_id)) not in welcome
+    assert client.get(welcome).status_code == 200
+    # A browser that knows the card is led there at once, and a phone number is answered at once as ever.
+    assert submit(client, "/join/cafe-ohrid", {"contact": "new@example.com"}).location == welcome
+    assert submit(app.test_client(), "/join/cafe-ohrid", {"contact": "+38970999888"}).location.endswith("/welcome")
 
 
 def test_joining_again_and_again_writes_no_more_mails_than_asking_for_the_card(

@@ -25,7 +25,7 @@ from wallet_server.programs.queries import load_program
 from wallet_server.web.context import server
 from wallet_server.web.member.addresses import joined_here, remember_joined, token_of
 from wallet_server.web.public.pages import brand_url
-from wallet_server.web.public.recover import bring_back
+from wallet_server.web.public.recover import bring_back, comes_by_mail
 from wallet_server.web.rendering import language, page, reader, see_other
 from wallet_server.web.security import limit_rate, permission
 
@@ -95,8 +95,9 @@ def submit(slug: str, channel: str = DEFAULT_CHANNEL) -> Response:
     member_id, is_new = _enrolled(program, command)
     with reading(context.engine, program.id) as session:
         token = token_of(session, member_id)
-    if not is_new and joined_here(program) != token:
-        # Anybody may have typed it: the card is shown to nobody here, and comes by mail.
+    if joined_here(program) != token and (not is_new or comes_by_mail(parsed)):
+        # Anybody may have typed it: the card of a member is shown to nobody here, and comes by mail. So does a new
+        # one where it can, or the difference would tell who is a member.
         return bring_back(program, parsed)
     response = see_other(url_for("member.welcome", token=token))
     remember_joined(response, program.slug, token)

@@ -56,8 +56,13 @@ def ask(slug: str) -> Response:
     return see_other(url_for("recover.sent", slug=slug))
 
 
+def comes_by_mail(contact: Contact) -> bool:
+    """Whether somebody can show to be the owner of this contact: by a link, which goes to an e-mail address only."""
+    return contact.email is not None and _has_mail()
+
+
 def bring_back(program: ProgramDefinition, contact: Contact) -> Response:
-    """Lead somebody to his card who has asked for a new one with a contact that has one.
+    """Lead somebody to his card who has asked for a new one, with a contact that has one or can be written to.
 
     By mail, as :func:`ask`; without a mail server to the page that says how the till helps. Neither page says whose
     contact it is. The caller has limited what one address may ask for.
