@@ -85,6 +85,9 @@ def _reader(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Convert:
     return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 
+_UNKNOWN: Final = SafeUUID.unknown  # by its name an enumeration looks for it in Python
+
+
 def kept_uuid(digits: str) -> UUID:
     """``UUID(digits)`` of 32 hexadecimal digits that we wrote ourselves, hyphens or not, in a quarter of the time.
 
@@ -92,7 +95,7 @@ def kept_uuid(digits: str) -> UUID:
     """
     made = object.__new__(UUID)
     object.__setattr__(made, "int", int(digits.replace("-", ""), 16))
-    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    object.__setattr__(made, "is_safe", _UNKNOWN)
     return made
 
 

@@ -23,7 +23,7 @@ from wallet_server.issuance.announcements import PASS_CHANGED as PASS_CHANGED  #
 from wallet_server.issuance.announcements import announce as announce  # noqa: PLC0414 - the same
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.reads import Asked, OneOf, Read, Rows, ask
+from wallet_server.reads import Asked, OneOf, Read, Rows, ask, say
 
 PASS: sa.Table = IssuedPass.__table__  # type: ignore[attr-defined]
 MEMBERS_PER_STATEMENT_MAX: Final = 5_000
@@ -143,17 +143,21 @@ def refresh_part(
 def passes_say_more(session: Session, program_id: UUID, member_ids: Collection[UUID], now: datetime) -> None:
     """Raise the versions once more for what the worker has found to say, just before it pushes them itself.
 
-    A phone that has asked by itself in between has the change without the words, and would never hear them.
+    A phone that has asked by itself in between has the change without the words, and would never hear them. The
+    caller has locked the passes.
     """
-    _next_versions(session, program_id, _VERSIONS_OF_MEMBERS, sorted(set(member_ids), key=ID_ORDER), now)
+    say(session, _SAY_MORE, _values(program_id, list(member_ids), now))
 
 
 def _next_versions(
     session: Session, program_id: UUID, versions: Read, ids: Sequence[UUID], now: datetime
 ) -> dict[UUID, UUID]:
     """Raise versions; the passes that somebody holds, with their members."""
-    values = {"program_id": program_id, "ids": ids, "now": now, "second": now.replace(microsecond=0)}
-    return ask(session, Asked(versions, values, _held))
+    return ask(session, Asked(versions, _values(program_id, ids, now), _held))
+
+
+def _values(program_id: UUID, ids: Sequence[UUID], now: datetime) -> dict[str, Any]:
+    return {"program_id": program_id, "ids": ids, "now": now, "second": now.replace(microsecond=0)}
 
 
 def _held(rows: Rows) -> dict[UUID, UUID]:
@@ -162,22 +166,24 @@ def _held(rows: Rows) -> dict[UUID, UUID]:
 
 def _raise(one_of: OneOf, column: sa.Column[Any]) -> sa.sql.dml.ReturningUpdate[Any]:
     table = PASS.c
-    now, second = sa.bindparam("now", type_=UTCDateTime()), sa.bindparam("second", type_=UTCDateTime())
     # Locked in the order of their ids: two changes that touch the same passes wait instead of dying.
-    locked = (
-        sa.select(table.id)
-        .where(
-            table.program_id == sa.bindparam("program_id", type_=sa.Uuid()),
-            one_of(column, "ids"),
-            table.voided_at.is_(None),
-        )
-        .order_by(table.id)
-        .with_for_update()
-        .cte("locked")
-    )
+    locked = sa.select(table.id).where(_good(one_of, column)).order_by(table.id).with_for_update().cte("locked")
+    # What nobody holds is not read: of most members that is every second pass.
+    held = (sa.case((table.live, column)) for column in (table.id, table.member_id))
+    return _raised(table.id.in_(sa.select(locked.c.id))).returning(*held)
+
+
+def _good(one_of: OneOf, column: sa.Column[Any]) -> sa.ColumnElement[bool]:
+    program_id = sa.bindparam("program_id", type_=sa.Uuid())
+    return sa.and_(PASS.c.program_id == program_id, one_of(column, "ids"), PASS.c.voided_at.is_(None))
+
+
+def _raised(which: sa.ColumnElement[bool]) -> sa.Update:
+    table = PASS.c
+    now, second = sa.bindparam("now", type_=UTCDateTime()), sa.bindparam("second", type_=UTCDateTime())
     return (
         sa.update(PASS)
-        .where(table.id.in_(sa.select(locked.c.id)))
+        .where(which)
         .values(
             version=table.version + 1,
             changed_at=now,
@@ -190,10 +196,9 @@ def _raise(one_of: OneOf, column: sa.Column[Any]) -> sa.sql.dml.ReturningUpdate[
                 else_=table.behind_since,
             ),
         )
-        # What nobody holds is not read: of most members that is every second pass.
-        .returning(*(sa.case((table.live, column)) for column in (table.id, table.member_id)))
     )
 
 
 _VERSIONS_OF_MEMBERS: Final = Read(lambda one_of: _raise(one_of, PASS.c.member_id))
 _VERSIONS_OF_PASSES: Final = Read(lambda one_of: _raise(one_of, PASS.c.id))
+_SAY_MORE: Final = Read(lambda one_of: _raised(_good(one_of, PASS.c.member_id)))

@@ -37,13 +37,19 @@ class Noticed:
     wins: tuple[Win, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.kinds)
+        return bool(self._balance_changed or self.tier is not None or self.wins)
+
+    @property
+    def _balance_changed(self) -> bool:
+        return bool(self.points) or self.pending > 0 or self.balance
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """What is in it, the most urgent first."""
+        if self.tier is None and not self.wins:  # as after almost every purchase
+            return ("balance",) if self._balance_changed else ()
         there: dict[Kind, bool] = {
-            "balance": bool(self.points or self.pending > 0 or self.balance),
+            "balance": self._balance_changed,
             "tier": self.tier is not None,
             "challenge": any(win.voucher is None for win in self.wins),
             "voucher": any(win.voucher is not None for win in self.wins),

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from wallet_server.db import among, new_id, scoped
+from wallet_server.issuance.announcements import ID_ORDER
 from wallet_server.issuance.pushes import lock_passes
 from wallet_server.issuance.services import passes_changed, passes_say_more
 from wallet_server.ledger.expiry import current_balances
@@ -30,6 +31,7 @@ from wallet_server.notifications.services import MESSAGE_PRIORITY, insert_undeci
 from wallet_server.notifications.wording import TEXT_CHARACTERS_MAX, Background, sentences
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.queries import load_program, product_names
+from wallet_server.reads import Asked, Read, ask
 from wallet_server.tiers.levels import Standing
 from wallet_server.tiers.projection import projection
 from wallet_server.tiers.queries import standings, tiers
@@ -128,12 +130,7 @@ def _fresh(session: Session, changes: Sequence[Change]) -> dict[UUID, list[_Item
     """What has not been decided yet, by member; a job that died after its decision comes here twice."""
     origins = {change.origin for change in changes}
     members = {member_id for change in changes for member_id in change.noticed}
-    rows = session.execute(
-        sa.select(col(Notification.member_id), col(Notification.origin)).where(
-            among(session, col(Notification.member_id), members), among(session, col(Notification.origin), origins)
-        )
-    )
-    decided = {(row.member_id, row.origin) for row in rows}
+    decided = ask(session, Asked(_DECIDED, {"members": list(members), "origins": list(origins)}, set))
     fresh: defaultdict[UUID, list[_Item]] = defaultdict(list)
     for change in changes:
         for member_id, noticed in change.noticed.items():
@@ -143,13 +140,20 @@ def _fresh(session: Session, changes: Sequence[Change]) -> dict[UUID, list[_Item
     return fresh
 
 
+_DECIDED: Final = Read(
+    lambda one_of: sa.select(NOTIFICATION.c.member_id, NOTIFICATION.c.origin).where(
+        one_of(NOTIFICATION.c.member_id, "members"), one_of(NOTIFICATION.c.origin, "origins")
+    )
+)
+
+
 def _decide_all(
     session: Session, program: ProgramDefinition, fresh: Mapping[UUID, list[_Item]], now: datetime
 ) -> list[UUID]:
     """Decide about these members with what waits for them; those whose passes say something new."""
     if not fresh:
         return []
-    messages = {member_id: _Message(member_id) for member_id in sorted(fresh)}
+    messages = {member_id: _Message(member_id) for member_id in sorted(fresh, key=ID_ORDER)}
     for row in _deferred(session, fresh, now):
         item = _Item(Noticed.of(row.facts), row.origin, row.id, row.expires_at)
         messages[row.member_id].items.append(item)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
 from wallet_server.db import table_of
 from wallet_server.members.models import Member, MemberStatistics
@@ -229,11 +229,12 @@ def tiers(session: Session, member_ids: Collection[UUID]) -> dict[UUID, str]:
     """The tier code of each member who holds one."""
     if not member_ids:
         return {}
-    return dict(
-        session.exec(
-            select(MemberTier.member_id, MemberTier.tier).where(col(MemberTier.member_id).in_(member_ids))
-        ).all()
-    )
+    return ask(session, Asked(_TIERS, {"member_ids": list(member_ids)}, lambda rows: {row[0]: row[1] for row in rows}))
+
+
+_TIERS: Final = Read(
+    lambda one_of: sa.select(_TIER.c.member_id, _TIER.c.tier).where(one_of(_TIER.c.member_id, "member_ids"))
+)
 
 
 def members_by_tier(session: Session, program: ProgramDefinition) -> Mapping[str, int]:
