@@ -48,7 +48,7 @@ def _money(amount_minor: int, currency: str, language: str) -> str:
     return re.sub(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", "\N{NO-BREAK SPACE}", text)
 
 
-def _ended_once(text: str) -> str:
+def ended_once(text: str) -> str:
     """A sentence whose last word is an abbreviation (“1.234,50 ден.”, “2027 г.”) has one full stop, not two."""
     return text[:-1] if text.endswith("..") and not text.endswith("...") else text
 
@@ -66,12 +66,12 @@ class Translator:
     def gettext(self, message: str, **values: object) -> str:
         """The text in this language, with ``%(name)s`` filled in."""
         text = self._catalogue.gettext(message)
-        return _ended_once(text % values) if values else text
+        return ended_once(text % values) if values else text
 
     def ngettext(self, singular: str, plural: str, number: int, **values: object) -> str:
         """The text in the right plural form; ``%(num)s`` is the formatted number."""
         text = self._catalogue.ngettext(singular, plural, number)
-        return _ended_once(text % {"num": self.number(number), **values})
+        return ended_once(text % {"num": self.number(number), **values})
 
     def plural(self, singular: str, plural: str, number: int) -> str:
         """The text in the right plural form, with nothing filled in (the template engine does that itself)."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 from flask import Flask, Response, g, has_request_context, redirect, render_template, request
 from htmx_flask.requests import HtmxAwareRequest
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, pass_context
+from jinja2.runtime import Context
 from jinja2_fragments.flask import render_block
 from markupsafe import Markup
 
 from wallet_server.db import to_json
-from wallet_server.i18n import DEFAULT_LANGUAGE, LANGUAGES, Translator, best_language, localized, translator
+from wallet_server.i18n import DEFAULT_LANGUAGE, LANGUAGES, Translator, best_language, ended_once, localized, translator
 from wallet_server.members.models import Member
 from wallet_server.web import files, wording
 from wallet_server.web.context import server
@@ -49,6 +51,8 @@ def init_app(app: Flask) -> None:
     environment.lstrip_blocks = True
     environment.add_extension("jinja2.ext.i18n")
     cast(Any, environment).install_gettext_callables(_gettext, _ngettext, newstyle=True)
+    for name in ("gettext", "ngettext"):
+        environment.globals[name] = _ended_once(cast(Any, environment.globals[name]))
     app.context_processor(_context)
     app.after_request(_remember_language)
 
@@ -118,6 +122,16 @@ def _remember_language(response: Response) -> Response:
     if asked and asked in LANGUAGES and response.mimetype == "text/html":
         set_cookie(response, LANGUAGE_COOKIE, asked, max_age_s=LANGUAGE_COOKIE_S)
     return response
+
+
+def _ended_once(make: Callable[..., str]) -> Callable[..., str]:
+    """The engine fills texts in itself, so what comes of it is looked at here (:func:`ended_once`)."""
+
+    @pass_context
+    def made(context: Context, *texts: Any, **values: Any) -> str:
+        return ended_once(make(context, *texts, **values))
+
+    return made
 
 
 def _gettext(message: str) -> str:

@@ -68,6 +68,11 @@ def test_points_that_end_are_told_in_time(
     buy(server, replace(cast, cafe=cafe), member, clock, "A-2", 6)
     text = " ".join(text_of(client.get(address)).split())
     assert "Next to expire: 9 points, after Dec 23, 2026." in text
+    for language, said in (("mk", "23.12.2026 г."), ("ru", "23 дек. 2026 г.")):
+        told = text_of(client.get(f"{address}?lang={language}")).replace("\N{NARROW NO-BREAK SPACE}", " ")
+        assert said in told.replace("\N{NO-BREAK SPACE}", " ")
+        assert "г.." not in told
+    client.get(f"{address}?lang=en")
     clock.advance(timedelta(days=30))
     text = " ".join(text_of(client.get(address)).split())
     assert "Next to expire: 27 points, after Dec 24, 2026." in text
