@@ -89,9 +89,12 @@ class GoogleWallet:
         client_email: str,
         public_key: rsa.RSAPublicKey,
         now: Callable[[], datetime],
+        tell: Callable[[Mapping[str, Any], str, str], None],
     ) -> None:
+        """``tell`` is given class, object's id and ``save`` or ``del``, whenever somebody does so."""
         self._store = store
         self._issuer_id = issuer_id
+        self._tell = tell
         self.client_email = client_email
         self.public_key = public_key
         self._now = now
@@ -187,21 +190,26 @@ class GoogleWallet:
             self._store.log(phone_id, "google_refused", self._now(), why=str(error))
             raise DomainError("google_refused", f"Google Wallet refuses the link: {error}") from error
         document = self.get("loyaltyObject", saved)
+        is_new = not self._is_saved(phone_id, saved)
         self._store.rows(
             "INSERT OR IGNORE INTO google_saved VALUES (?, ?, ?)", phone_id, saved, self._now().isoformat()
         )
         self._put("loyaltyObject", {**document, "hasUsers": True})
         self._store.log(phone_id, "google_saved", self._now(), card=self._program(document))
+        if is_new:
+            self._tell(self._owner(document), saved, "save")
         return saved
 
     def remove(self, phone_id: str, object_id: str) -> None:
         """Delete a saved card from a phone. The object itself stays for ever, as Google's do."""
+        was_saved = self._is_saved(phone_id, object_id)
         self._store.rows("DELETE FROM google_saved WHERE phone_id = ? AND object_id = ?", phone_id, object_id)
         document = self.find("loyaltyObject", object_id)
-        if document is not None:
+        if document is not None and was_saved:
             holders = self._store.rows("SELECT 1 FROM google_saved WHERE object_id = ?", object_id)
             self._put("loyaltyObject", {**document, "hasUsers": bool(holders)})
             self._store.log(phone_id, "google_removed", self._now(), card=self._program(document))
+            self._tell(self._owner(document), object_id, "del")
 
     def saved(self, phone_id: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """The (class, object) of each card on a phone, the newest first."""
@@ -308,9 +316,15 @@ class GoogleWallet:
             self._store.show_banner(phone.id, wallet="google", card=object_id, title=title, text=body, now=now)
             self._store.log(phone.id, "google_notified", now, title=title, text=body)
 
+    def _is_saved(self, phone_id: str, object_id: str) -> bool:
+        statement = "SELECT 1 FROM google_saved WHERE phone_id = ? AND object_id = ?"
+        return bool(self._store.rows(statement, phone_id, object_id))
+
+    def _owner(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        return self.find("loyaltyClass", str(document.get("classId"))) or {}
+
     def _program(self, document: Mapping[str, Any]) -> str:
-        owner = self.find("loyaltyClass", str(document.get("classId"))) or {}
-        return str(owner.get("programName", ""))
+        return str(self._owner(document).get("programName", ""))
 
 
 def is_save_link(link: str) -> bool:

@@ -1,4 +1,4 @@
-"""The Google stand-in's doors: OAuth tokens, the REST API under ``/walletobjects/v1``, and save links.
+"""The Google stand-in's doors: OAuth tokens, the REST API under ``/walletobjects/v1``, save links and root keys.
 
 Sources: Google's discovery document of the Wallet Objects API;
 developers.google.com/identity/protocols/oauth2/service-account (token requests and their errors).
@@ -28,11 +28,18 @@ class GoogleApi:
     """Answers Google's addresses on the loopback."""
 
     def __init__(
-        self, wallet: GoogleWallet, *, token_uri: str, public_url: str, machine_now: Callable[[], datetime]
+        self,
+        wallet: GoogleWallet,
+        *,
+        token_uri: str,
+        public_url: str,
+        keys: Callable[[], dict[str, Any]],
+        machine_now: Callable[[], datetime],
     ) -> None:
         self._wallet = wallet
         self._token_uri = token_uri
         self._public_url = public_url
+        self._keys = keys
         self._now = machine_now
         self._tokens: dict[str, datetime] = {}
 
@@ -41,6 +48,8 @@ class GoogleApi:
         parts = request.parts
         if parts == ("token",):
             return self._token(request)
+        if parts == ("gp", "m", "issuer", "keys") and request.method == "GET":
+            return json_response(self._keys())
         if parts[:3] == ("gp", "v", "save") and len(parts) == 4 and request.method == "GET":
             # In life this page asks on which account to save; here the person picks a phone.
             link = quote(request.target, safe="")

@@ -20,6 +20,7 @@ from wallet_server.sandbox.apns import PushService
 from wallet_server.sandbox.control import Control
 from wallet_server.sandbox.google import GoogleWallet
 from wallet_server.sandbox.google_api import GoogleApi
+from wallet_server.sandbox.google_callbacks import GoogleCallbacks
 from wallet_server.sandbox.http2 import Http2Server
 from wallet_server.sandbox.mail import MailBox, MailStandIn
 from wallet_server.sandbox.network import RETRY_DELAYS_SECONDS, Network
@@ -92,14 +93,28 @@ class Sandbox:
         self.phones = Phones(self.store, self.network, trusted_roots=[root], now=now, machine_now=machine_now)
         self.push = PushService(self.store, now=machine_now, deliver=self.phones.deliver)
         self.apns = Http2Server(self.push.answer, server_tls(certificates))
+        self.callbacks = GoogleCallbacks(
+            self.network,
+            issuer_id=ISSUER_ID,
+            public_url=state.public_url,
+            secret=state.control_secret,
+            now=machine_now,
+        )
         self.google = GoogleWallet(
             self.store,
             issuer_id=ISSUER_ID,
             client_email=CLIENT_EMAIL,
             public_key=service_account_key(data_folder).public_key(),
             now=now,
+            tell=self.callbacks.tell,
         )
-        api = GoogleApi(self.google, token_uri=token_uri(state), public_url=state.public_url, machine_now=machine_now)
+        api = GoogleApi(
+            self.google,
+            token_uri=token_uri(state),
+            public_url=state.public_url,
+            keys=self.callbacks.keys,
+            machine_now=machine_now,
+        )
         self.mail_box = MailBox(self.store, now)
         self.mail = MailStandIn(self.mail_box.take)
         control = Control(
@@ -134,6 +149,7 @@ class Sandbox:
         for server in (self._control_server, self._google_server, self.apns, self.mail):
             await server.stop()
         await self.phones.stop()
+        await self.callbacks.stop()
         await self.network.close()
         self.store.close()
 

@@ -31,6 +31,8 @@ class PassShop:
     """(device, serial) -> push token"""
     calls: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    notices: list[bytes] = field(default_factory=list)
+    """What Google's stand-in has told of saved and deleted cards."""
     statuses: deque[int] = field(default_factory=deque)
     """The next calls are answered with these statuses, whatever they ask for (0: as usual)."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
@@ -61,6 +63,9 @@ class PassShop:
             return Response(200, self.pkpass(serial), headers)
         if request.path == "/apple/v1/log":
             self.log += json.loads(request.body)["logs"]
+            return Response(200)
+        if request.path == "/google/callbacks":
+            self.notices.append(request.body)
             return Response(200)
         if match := PASS_ROUTE.fullmatch(request.path):
             return self._pass(match[2], request)
