@@ -54,7 +54,7 @@ def pass_of(content: PassContent) -> Pass:
     )
 
 
-def fields_of(content: PassContent) -> tuple[tuple[int, ...], tuple[PassField, ...]]:
+def fields_of(content: PassContent) -> tuple[tuple[int, ...], _Fields]:
     """Return how many fields each group has, in the order of `passes.apple.layout.GROUPS`, and all of them."""
     front, progress, back = _groups(content)
     return (1, 0, len(front), len(progress), len(back), 0, 0), (content.points, *front, *progress, *back)
@@ -62,16 +62,12 @@ def fields_of(content: PassContent) -> tuple[tuple[int, ...], tuple[PassField, .
 
 def _groups(content: PassContent) -> tuple[_Fields, _Fields, _Fields]:
     """Return the secondary and auxiliary fields and those of the back; the header is the balance."""
-    front: _Fields = ()
-    if content.tier is not None:
-        front = (content.tier,)
-    if content.member is not None:
-        front = (*front, content.member)
+    card, progress = content.card, content.progress
+    front = tuple(filter(None, (content.tier, content.member)))
     room = FRONT_FIELDS_MAX - len(front)
-    number = PassField(key=CARD_KEY, label=content.card.label, value=content.card.number)
+    number = PassField(card.number, CARD_KEY, card.label)
     news = () if content.news is None else (content.news,)
-    back = (*news, *content.progress[room:], number, *content.back)
-    return front, content.progress[:room], back
+    return front, progress[:room], (*news, *progress[room:], number, *content.back)
 
 
 def codes_of(content: PassContent) -> list[Code]:

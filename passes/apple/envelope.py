@@ -59,6 +59,8 @@ _ALPHABETS: Final = {
     "i2of5": (re.compile(r"([0-9]{2})+"), "Interleaved 2 of 5 writes an even number of digits"),
 }
 _PASS_TYPE_ID = re.compile(r"pass\.[A-Za-z0-9.-]{1,100}")
+_PLAIN_CODE = re.compile(r"[!-~]{1,512}")
+_IN_HEADERS = re.compile(r"[!-~]*")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _TICKETS: Final = (PassStyle.BOARDING_PASS, PassStyle.EVENT_TICKET)
 
@@ -125,10 +127,10 @@ def token_text(update_url: str | None, token: str | None) -> str:
     """Return the member `authenticationToken`. Raises `PassContentError`."""
     if update_url is None or token is None:
         raise PassContentError("update_url", "the web service address and its token come together")
+    if not _IN_HEADERS.fullmatch(token):
+        raise PassContentError("authentication_token", "the token goes into a header: printable ASCII without spaces")
     if len(token) < TOKEN_CHARACTERS_MIN:
         raise PassContentError("authentication_token", f"the token has at least {TOKEN_CHARACTERS_MIN} characters")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise PassContentError("authentication_token", "the token goes into a header: printable ASCII without spaces")
     return f'"authenticationToken":{quoted(token)}'
 
 
@@ -158,12 +160,14 @@ def barcodes_text(codes: Sequence[Code]) -> str:
 def _barcode_text(name: str, message: str, encoding: str | None, caption: str) -> str:
     if name not in FORMATS:
         raise PassContentError("format", f"one of {', '.join(FORMATS)}, not {name!r}")
-    required_text("message", message)
+    is_plain = _PLAIN_CODE.fullmatch(message)
+    if not is_plain:
+        required_text("message", message)
     if name in _ALPHABETS:
         alphabet, rule = _ALPHABETS[name]
         if not alphabet.fullmatch(message) or (name == "ean13" and not _ean13(message)):
             raise PassContentError("message", rule)
-    if encoding is None and message.isascii():
+    if encoding is None and is_plain:
         size, encoding = len(message), LATIN
     else:
         size, encoding = _encoded(message, encoding)

@@ -8,6 +8,7 @@ Source: developer.apple.com/documentation/walletpasses/passfieldcontent
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -34,6 +35,7 @@ quoted: Final[Callable[[str], str]] = encode_basestring
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _WEB_LINK = re.compile(r"https?://[^\s/][^\s]*")
+_WITHOUT_MARKUP = re.compile(r'[^&<>"]*')
 _ALIGNMENTS: Final = {
     "left": "PKTextAlignmentLeft",
     "center": "PKTextAlignmentCenter",
@@ -72,6 +74,8 @@ SHAPE: Final = PassField._fields[1:-2]
 shape_of: Final[Callable[[PassField], Shape]] = itemgetter(slice(1, -2))
 """What `SHAPE` names of a field."""
 value_of: Final[Callable[[PassField], FieldValue]] = itemgetter(0)
+own_parts_of: Final[Callable[[PassField], tuple[Any, ...]]] = itemgetter(slice(-2, None))
+"""Link and meaning of a field; most have neither."""
 
 
 def fields_text(where: str, items: Sequence[PassField], group: str, style: str) -> str:
@@ -235,10 +239,12 @@ def _date_format(item: PassField) -> dict[str, object]:
 def _link(link: str, value: object) -> str:
     if not _WEB_LINK.fullmatch(text("link", link)):
         raise PassContentError("link", "a link is an http or https address")
-    # By hand: `html.escape` reads a text five times, and an address has little to escape.
-    address = link.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
-    shown = str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return f'<a href="{address}">{shown}</a>'
+    shown = str(value)
+    if not _WITHOUT_MARKUP.fullmatch(link):
+        link = html.escape(link, quote=False).replace('"', "&quot;")
+    if not _WITHOUT_MARKUP.fullmatch(shown):
+        shown = html.escape(shown, quote=False)
+    return f'<a href="{link}">{shown}</a>'
 
 
 class _Markup(HTMLParser):

@@ -21,6 +21,7 @@ from passes.apple.fields import (
     around_value,
     check_value,
     more_of,
+    own_parts_of,
     shape_of,
     value_of,
 )
@@ -50,8 +51,7 @@ GROUPS: Final = {
 POSTER: Final = "posterGeneric"
 
 _ROW_IS_SHARED: Final = (PassStyle.STORE_CARD, PassStyle.COUPON, PassStyle.GENERIC)
-_HOLE: Final = "\0"
-"""Where a value goes: JSON has no such character, it is escaped in texts."""
+_NO_OWN_PARTS: Final = (None, None)
 
 
 def style_text(counts: tuple[int, ...], fields: tuple[PassField, ...], frame: Frame) -> str:
@@ -65,15 +65,13 @@ def style_text(counts: tuple[int, ...], fields: tuple[PassField, ...], frame: Fr
     layout = _layout(counts, tuple(map(shape_of, fields)), tuple(map(type, values)), frame)
     try:
         written = [write(value) for write, value in zip(layout.writers, values, strict=True)]
-        for index, item in enumerate(fields):
-            if item.link is not None or item.semantics is not None:
-                written[index] += more_of(item, layout.groups[index], frame.style)
+        for index, own in enumerate(map(own_parts_of, fields)):
+            if own != _NO_OWN_PARTS:
+                written[index] += more_of(fields[index], layout.groups[index], frame.style)
     except PassContentError:
         _refuse(fields, layout, frame)
         raise
-    texts = layout.texts.copy()
-    texts[1::2] = written
-    text = "".join(texts)
+    text = layout.text % tuple(written)
     # As long as the whole is shorter than a text may be, no text in it is too long.
     if len(text) > TEXT_CHARACTERS_MAX or not (text.isascii() or is_writable(text)):
         _refuse(fields, layout, frame)
@@ -106,8 +104,8 @@ class Frame(NamedTuple):
 class _Layout:
     """The fields of a style without their values."""
 
-    texts: list[str]
-    """Every second one is empty, the place of a value."""
+    text: str
+    """With ``%s`` in the place of each value."""
     writers: tuple[Writer, ...]
     groups: tuple[str, ...]
     """Apple's name of the group that each field is in."""
@@ -134,15 +132,20 @@ def _layout(
             before, write, after = around_value(shape, value_type, group, style)
         except PassContentError as error:
             raise PassContentError(f"{place}.{error.where}", error.rule) from error
-        written.setdefault(group, []).append(f"{before}{_HOLE}{after}")
+        written.setdefault(group, []).append(f"{_literal(before)}%s{_literal(after)}")
         writers.append(write)
     _check_keys([field["key"] for field in fields], where, places)
     has_rows = any(field["row"] == 1 for field in fields)  # fields of another kind of pass have none
     _check_room(dict(zip(GROUPS, counts, strict=True)), frame, has_rows=has_rows)
     members = [f'"{group}":[{",".join(items)}]' for group, items in written.items()]
     members += _transit(frame)
-    texts = f'"{style}":{{{",".join(members)}}}'.split(_HOLE)
-    return _Layout([text for pair in texts for text in (pair, "")][:-1], tuple(writers), tuple(groups), tuple(places))
+    text = f'"{style}":{{{",".join(members)}}}'
+    return _Layout(text, tuple(writers), tuple(groups), tuple(places))
+
+
+def _literal(text: str) -> str:
+    """Return a text that stays as it is when values are put in with ``%``."""
+    return text.replace("%", "%%")
 
 
 def _check_keys(keys: Sequence[str], where: str, places: Sequence[str]) -> None:

@@ -67,6 +67,28 @@ def test_a_field_without_a_link_has_none_after_one_that_has():
     assert "attributedValue" not in coupon(back=(page,))["backFields"][0]
 
 
+@pytest.mark.parametrize("words", ["%s", "50 % off", "%%", "%(name)s", "100 %"])
+def test_a_percent_sign_stays_what_it_is(words):
+    """Values are put into a text that is the same for all cards: what it says is no place for a value."""
+    made = coupon(back=(PassField(key="a", label=words, value=words), PassField(key="b", label=words, value=1)))
+    assert [(item["label"], item["value"]) for item in made["backFields"]] == [(words, words), (words, 1)]
+
+
+@pytest.mark.parametrize(
+    ("link", "shown", "written"),
+    [
+        ("https://a.example/?a=1&b=2", "Open", '<a href="https://a.example/?a=1&amp;b=2">Open</a>'),
+        ('https://a.example/"x"', "Open", '<a href="https://a.example/&quot;x&quot;">Open</a>'),
+        ("https://a.example/<x>", "Open", '<a href="https://a.example/&lt;x&gt;">Open</a>'),
+        ("https://a.example/", 'a < b & "c"', '<a href="https://a.example/">a &lt; b &amp; "c"</a>'),
+        ("https://a.example/", 7, '<a href="https://a.example/">7</a>'),
+    ],
+)
+def test_a_link_says_its_address_and_its_value_without_markup_of_theirs(link, shown, written):
+    made = coupon(back=(PassField(key="page", value=shown, link=link),))
+    assert made["backFields"][0]["attributedValue"] == written
+
+
 def test_each_card_shows_its_own_number_and_places():
     for number in ("4821", "4822"):
         card = a_card(
