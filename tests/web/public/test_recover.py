@@ -257,7 +257,7 @@ def test_whoever_joins_again_on_another_phone_is_sent_the_card(
     assert client.get_cookie("member-cafe-ohrid") is None
     text = text_of(client.get(answer.location))
     assert "There is one card for each number and address." in text
-    assert "If you are a member" in text, "whose contact it is, is said by mail only"
+    assert "If we know your e-mail address" in text, "whose contact it is, is said by mail only"
     [recovery] = recoveries(server)
     with transaction(server.engine, cast.cafe.id) as session:
         look_up(session, cast.cafe, recovery.id, clock.now())
