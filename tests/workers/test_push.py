@@ -11,10 +11,13 @@ from structlog.testing import capture_logs
 
 from passes.apple.push_outcome import PushVerdict
 from tests.conftest import NOW
+from tests.statements import heard
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.google import GoogleTroubleError
 from wallet_server.issuance.invariants import CHECKS
 from wallet_server.issuance.queries import changed_serials
+from wallet_server.notifications.facts import Noticed
+from wallet_server.notifications.services import tell
 from wallet_server.outbox import services as outbox
 from wallet_server.outbox.models import OutboxRow
 from workers import google
@@ -64,6 +67,21 @@ def test_changes_that_came_together_are_one_push(workshop):
     assert workshop.pushes.batches == [["aa"]]
     assert workshop.states() == ["done"] * 3
     assert workshop.issued(ana).pushed_version == 4
+
+
+def test_a_batch_of_many_is_as_many_statements_as_one_of_two(workshop):
+    members = [workshop.on_phone(workshop.join(), f"{number:02x}") for number in range(30)]
+    counts = []
+    for told in (members[:1], members[1:3], members[3:]):  # the very first makes the row of tags
+        with transaction(workshop.engine, workshop.program.id) as session:
+            tell(session, workshop.program, {member: Noticed(points=5) for member in told}, workshop.clock.now())
+        with heard(workshop.engine) as said:
+            workshop.work()
+        counts.append(len(said))
+        workshop.clock.advance(60)
+    assert counts[1] == counts[2]
+    assert workshop.states() == ["done"] * 3
+    assert {workshop.issued(member).pushed_version for member in members} == {3}, "raised, and once more with words"
 
 
 def test_a_phone_with_two_changed_passes_is_rung_once(workshop):

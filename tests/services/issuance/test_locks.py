@@ -16,7 +16,8 @@ from sqlmodel import Session, select
 from tests.conftest import NOW
 from tests.people import add_member, publish
 from tests.postgres import wait_until_somebody_waits
-from wallet_server.db import ALL_PROGRAMS, transaction
+from tests.statements import heard
+from wallet_server.db import ALL_PROGRAMS, new_id, transaction
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.phones import DeadToken, drop_dead_tokens, register_device
 from wallet_server.issuance.pushes import lock_passes, tag_passes
@@ -73,6 +74,16 @@ def test_two_workers_with_one_pass_both_get_their_tag(postgresql_engine: Engine,
             wait_until_somebody_waits(postgresql_engine)
             assert tag_passes(session, [pass_id], NOW).tag == NOW.timestamp() * 1000
         assert version.result(30) == 2
+
+
+def test_locks_are_one_statement_and_none_for_the_only_writer(engine: Engine) -> None:
+    with transaction(engine, ALL_PROGRAMS) as session:
+        program = publish(session, NOW)
+        member_id = add_member(session, program, NOW)
+        with heard(session) as said:
+            lock_passes(session, [new_id()], of_members={program.id: [member_id]})
+            lock_passes(session, [], of_members={program.id: []})
+    assert len(said) == (0 if engine.dialect.name == "sqlite" else 1)
 
 
 Members = dict[UUID, list[UUID]]

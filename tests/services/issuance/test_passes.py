@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlmodel import col, select
 
 from tests.conftest import NOW
 from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
+from wallet_server.issuance.announcements import PASSES_PER_ROW_MAX, announce_changes
 from wallet_server.issuance.deliveries import record_fetch, record_pushed
 from wallet_server.issuance.google_events import google_event, google_object_made, prune_callbacks
 from wallet_server.issuance.models import Device, IssuedPass, Registration
 from wallet_server.issuance.phones import DeadToken, drop_dead_tokens, register_device, unregister_device
 from wallet_server.issuance.pushes import PASS, TAG, tag_passes
 from wallet_server.issuance.queries import changed_serials
-from wallet_server.issuance.services import passes_changed
+from wallet_server.issuance.services import WALLETS, passes_changed
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 NOW_MS = NOW.timestamp() * 1000
@@ -137,6 +139,22 @@ def test_the_last_phone_to_leave_makes_the_pass_nobodys_and_is_forgotten(shop):
     assert not unregister(shop, member_id, "tablet")
     with reading(shop.engine, ALL_PROGRAMS) as session:
         assert session.exec(select(Device)).all() == []
+
+
+def test_each_row_of_work_has_the_notes_of_its_own_members(shop):
+    members = [new_id() for _ in range(2 * PASSES_PER_ROW_MAX + 1)]
+    passes = {new_id(): member for member in members for _wallet in WALLETS}
+    notes = {member: {"points": 5} for member in (members[0], members[-1], new_id())}
+    with transaction(shop.engine, ALL_PROGRAMS) as session:
+        announce_changes(session, shop.program.id, passes, NOW, priority=0, notes=notes)
+    rows = shop.work()
+    assert sorted(key for row in rows for key in row.payload["pass_ids"]) == sorted(map(str, passes))
+    for row in rows:
+        owners = {str(passes[UUID(key)]) for key in row.payload["pass_ids"]}
+        expected = {str(member): note for member, note in notes.items() if str(member) in owners}
+        assert row.payload.get("notes", {}) == expected
+        assert ("change" in row.payload) == bool(expected)
+    assert sum("notes" in row.payload for row in rows) == 2
 
 
 def test_a_phone_hears_of_its_own_changes_since_its_tag(shop):
