@@ -40,6 +40,7 @@ from tests.postgres import postgres_server
 from tests.unit.passes.apns_faults import OK, FaultyApns
 from wallet_server.context import ServerContext, make_context
 from wallet_server.db import ALL_PROGRAMS, insert_rows, new_id, reading, refresh_planner_statistics, transaction
+from wallet_server.garbage import few_collections
 from wallet_server.issuance.credentials import make_development_folder
 from wallet_server.issuance.models import Device, IssuedPass, Registration
 from wallet_server.issuance.services import passes_changed
@@ -192,6 +193,10 @@ class _Shop:
 
         ``told``: it is the balance that has changed, of which phones speak.
         """
+        with few_collections():  # as a worker's process has it
+            return self._fan_out(told)
+
+    def _fan_out(self, told: bool) -> float:
         runtime = make_runtime(self.context)
         try:
             begun = time.perf_counter()
