@@ -142,6 +142,10 @@ def test_a_card_that_google_was_told_of_is_up_to_date(
         for issued in session.exec(select(IssuedPass).where(IssuedPass.wallet == "google")):
             issued.pushed_version = issued.version
     assert "up to date" in text_of(cashier.get(url))
+    with transaction(server.engine, ALL_PROGRAMS) as session:
+        for issued in session.exec(select(IssuedPass).where(IssuedPass.wallet == "google")):
+            issued.removed_at = issued.created_at
+    assert "up to date" not in text_of(cashier.get(f"{MEMBERS}/{member.member_id}/live"))
 
 
 def test_staff_enrols_somebody_at_the_till(cashier: FlaskClient, server: ServerContext, cast: Cast) -> None:
