@@ -92,6 +92,16 @@ def test_every_text_of_ours_is_in_every_language():
         assert set(card.translations[language]) == literals
 
 
+def test_our_own_words_are_said_in_the_members_language_and_translated_into_the_others():
+    for language, label, others in (
+        ("mk", "Поени", {"en": "Points", "ru": "Баллы"}),
+        ("en", "Points", {"mk": "Поени", "ru": "Баллы"}),
+    ):
+        card = content(replace(STATE, language=language))
+        assert card.points.label == label
+        assert {other: card.translations[other][label] for other in others} == others
+
+
 def test_a_member_of_another_language_reads_the_programs_own():
     assert content(replace(STATE, language="fr")).language == "mk"
     assert content(replace(STATE, language="en")).points.label == "Points"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,6 +35,8 @@ VOUCHERS_MAX: Final = 10
 
 NEWS_KEY: Final = "news"
 LATEST_KEY: Final = "latest"
+WORDS_KEPT: Final = 256
+"""Our own words in all languages of a program: about a dozen for each set of languages."""
 THE_VALUE: Final = "%@"
 """A change message that is the field's new value."""
 
@@ -107,22 +110,33 @@ class _Texts:
 
     def __init__(self, program: ProgramDefinition, language: str) -> None:
         self.language = language if language in program.languages else program.default_language
-        self._languages = dict.fromkeys((self.language, *program.languages))
+        self._languages = tuple(dict.fromkeys((self.language, *program.languages)))
         self._fallbacks = program.languages
         self.translations: dict[str, dict[str, str]] = {language: {} for language in self._languages}
 
     def say(self, make: Callable[[Translator], str]) -> str:
         """Make one text in every language."""
-        literal = make(translator(self.language))
-        for language in self._languages:
+        return self._add([make(translator(language)) for language in self._languages])
+
+    def word(self, message: str) -> str:
+        """One of our own texts, in which nothing is filled in; mark it with ``gettext_noop``."""
+        return self._add(_translated(message, self._languages))
+
+    def _add(self, said: Sequence[str]) -> str:
+        literal = said[0]
+        for words, text in zip(self.translations.values(), said, strict=True):
             # The first meaning of a literal wins: the same words in two places are one entry in the pass.
-            text = literal if language == self.language else make(translator(language))
-            self.translations[language].setdefault(literal, text)
+            words.setdefault(literal, text)
         return literal
 
     def own(self, texts: LocalizedText | str) -> str:
         """One of the program's own texts."""
         return self.say(lambda t: localized(texts, t.language, self._fallbacks))
+
+
+@lru_cache(maxsize=WORDS_KEPT)
+def _translated(message: str, languages: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(translator(language).gettext(message) for language in languages)
 
 
 def pass_content(
@@ -147,16 +161,16 @@ def pass_content(
             number=spaced(state.card_number),
             message=state.card_number,
             caption=spaced(state.card_number),
-            label=texts.say(lambda t: t.gettext("Card number")),
+            label=texts.word(gettext_noop("Card number")),
         ),
         points=PassField(
             key="points",
-            label=texts.say(lambda t: t.gettext("Points")),
+            label=texts.word(gettext_noop("Points")),
             value=state.spendable,
             number_style="decimal",
         ),
         tier=_tier(program, state, texts),
-        member=PassField(key="member", label=texts.say(lambda t: t.gettext("Name")), value=state.name)
+        member=PassField(key="member", label=texts.word(gettext_noop("Name")), value=state.name)
         if state.name
         else None,
         progress=tuple(_progress(texts, program, challenge, standing) for challenge, standing in shown),
@@ -165,7 +179,7 @@ def pass_content(
             _spoken(LATEST_KEY, state, texts, state.latest, gettext_noop("Latest")),
             *_back(program, state, links, texts, rest),
         ),
-        stamps=stamps_of(shown_look, card_strip(program, state)),
+        stamps=stamps_of(shown_look, _strip_of(program, state, shown_look)),
         places=places,
         beacons=beacons,
         max_distance_meters=program.file.places.max_distance_meters if places else None,
@@ -182,8 +196,8 @@ def _spoken(key: str, state: CardState, texts: _Texts, text: str, label: str) ->
     """A field that may speak. Always there: one that appears for the first time does not."""
     return PassField(
         key=key,
-        label=texts.say(lambda t: t.gettext(label)),
-        value=text or texts.say(lambda t: t.gettext("Nothing new yet.")),
+        label=texts.word(label),
+        value=text or texts.word(gettext_noop("Nothing new yet.")),
         change_message=THE_VALUE if state.speaks == key else None,
     )
 
@@ -227,9 +241,13 @@ def look_of_card(program: ProgramDefinition, state: CardState) -> ResolvedLook:
 
 def card_strip(program: ProgramDefinition, state: CardState) -> StripState:
     """The strip of a card in its state."""
+    return _strip_of(program, state, look_of_card(program, state))
+
+
+def _strip_of(program: ProgramDefinition, state: CardState, look: ResolvedLook) -> StripState:
     return strip_state(
         program,
-        look_of_card(program, state),
+        look,
         tier=state.tier,
         challenges=state.challenges,
         language=language_of(program, state),
@@ -245,7 +263,7 @@ def _tier(program: ProgramDefinition, state: CardState, texts: _Texts) -> PassFi
     level = program.level(state.tier) if state.tier else program.first_level
     if level is None:
         return None
-    return PassField(key="tier", label=texts.say(lambda t: t.gettext("Level")), value=texts.own(level.name))
+    return PassField(key="tier", label=texts.word(gettext_noop("Level")), value=texts.own(level.name))
 
 
 _Standing = tuple[Challenge, ChallengeState]
@@ -297,7 +315,7 @@ def _back(
         fields.append(
             PassField(
                 key="pending",
-                label=texts.say(lambda t: t.gettext("On their way")),
+                label=texts.word(gettext_noop("On their way")),
                 value=texts.say(lambda t: t.points(state.pending)),
             )
         )
@@ -305,15 +323,15 @@ def _back(
         fields.append(
             PassField(
                 key="page",
-                label=texts.say(lambda t: t.gettext("Everything about your card")),
-                value=texts.say(lambda t: t.gettext("Open your page")),
+                label=texts.word(gettext_noop("Everything about your card")),
+                value=texts.word(gettext_noop("Open your page")),
                 link=links.page_url,
             )
         )
     fields.append(
         PassField(
             key="about-points",
-            label=texts.say(lambda t: t.gettext("How points work")),
+            label=texts.word(gettext_noop("How points work")),
             value=texts.say(lambda t: _about_points(program, t)),
         )
     )
