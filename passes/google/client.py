@@ -22,6 +22,7 @@ from urllib.parse import quote
 import httpx
 
 from passes.google.account import ServiceAccount
+from passes.google.merging import whole
 
 GOOGLE_API_URL = "https://walletobjects.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/wallet_object.issuer"
@@ -33,19 +34,6 @@ _WAIT_SECONDS_MAX = 20.0
 _TOKEN_SECONDS = 3600
 _RATE_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "backendError", "RATE_LIMIT_EXCEEDED"})
 _QUOTA_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
-_OPTIONAL_PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "loyaltyClass": dict.fromkeys(
-        """callbackOptions countryCode heroImage homepageUri localizedIssuerName localizedProgramName
-        merchantLocations""".split()
-    ),
-    "loyaltyObject": {
-        **dict.fromkeys(("accountName", "heroImage", "merchantLocations", "validTimeInterval")),
-        "barcode": dict.fromkeys(("alternateText", "renderEncoding")),
-        "loyaltyPoints": {"balance": dict.fromkeys(("double", "int", "money", "string")), "localizedLabel": None},
-    },
-}
-"""What we may have written and no longer say, with what lies within it: a PATCH merges, and takes away only what is
-named, with null. A balance of one form beside an older one of another is refused."""
 _NO_CHANGE_BY_ITSELF: Final = frozenset({"id", "reviewStatus", "notifyPreference"})
 
 JsonObject = dict[str, Any]
@@ -162,13 +150,16 @@ class GoogleWallet:
         """Close the connections."""
         self._http.close()
 
-    def upsert_class(self, body: Mapping[str, object], *, exists: bool = False) -> JsonObject:
-        """Create the class or bring it up to date; return the resource. `exists` saves the first try."""
-        return self._upsert("loyaltyClass", body, exists=exists)
+    def upsert_class(self, body: Mapping[str, object], *, exists: bool = False, extras: bool = False) -> JsonObject:
+        """Create the class or bring it up to date; return the resource. `exists` saves the first try.
 
-    def upsert_object(self, body: Mapping[str, object], *, exists: bool = False) -> JsonObject:
-        """Create the object or bring it up to date; return the resource. `exists` saves the first try."""
-        return self._upsert("loyaltyObject", body, exists=exists)
+        With `extras` what `ClassExtras` said before and do not say any more is taken away, too.
+        """
+        return self._upsert("loyaltyClass", body, exists=exists, extras=extras)
+
+    def upsert_object(self, body: Mapping[str, object], *, exists: bool = False, extras: bool = False) -> JsonObject:
+        """Create the object or bring it up to date, as `upsert_class` does; `extras` are `ObjectExtras`."""
+        return self._upsert("loyaltyObject", body, exists=exists, extras=extras)
 
     def get_class(self, class_id: str) -> JsonObject:
         """Return a class."""
@@ -215,11 +206,11 @@ class GoogleWallet:
 
     # -- how calls are made ---------------------------------------------------------------------------
 
-    def _upsert(self, kind: str, body: Mapping[str, object], *, exists: bool) -> JsonObject:
+    def _upsert(self, kind: str, body: Mapping[str, object], *, exists: bool, extras: bool) -> JsonObject:
         path = f"{kind}/{quote(str(body['id']), safe='')}"
         if exists:
             try:
-                return self._call("PATCH", path, _whole(body, _OPTIONAL_PARTS[kind]))
+                return self._call("PATCH", path, whole(kind, body, extras=extras))
             except GoogleWalletError as error:
                 if error.problem is not GoogleProblem.NOT_FOUND:
                     raise
@@ -230,8 +221,8 @@ class GoogleWallet:
                 raise
         # It is there already, perhaps through our own lost try: what is right in it needs no second notice.
         found = self._call("GET", path)
-        whole = _whole(body, _OPTIONAL_PARTS[kind])
-        changes = {name: value for name, value in whole.items() if found.get(name) != body.get(name)}
+        wanted = whole(kind, body, extras=extras)
+        changes = {name: value for name, value in wanted.items() if found.get(name) != body.get(name)}
         if changes.keys() <= _NO_CHANGE_BY_ITSELF:
             return found
         # Google wants the review asked for with every change of a class.
@@ -317,15 +308,6 @@ class GoogleWallet:
             return
         step = _BACK_OFF_SECONDS[min(attempt, len(_BACK_OFF_SECONDS) - 1)]
         self._sleep(min(_WAIT_SECONDS_MAX, max(at_least_seconds, step * (0.5 + self._jitter() / 2))))
-
-
-def _whole(body: Mapping[str, Any], optional: Mapping[str, Any]) -> JsonObject:
-    """Return the body with null for what `optional` knows and the body does not say."""
-    whole: JsonObject = {**dict.fromkeys(optional), **body}
-    for name, within in optional.items():
-        if within and isinstance(whole[name], dict):
-            whole[name] = _whole(whole[name], within)
-    return whole
 
 
 def _read(response: httpx.Response) -> bytes:

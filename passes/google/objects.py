@@ -8,22 +8,19 @@ Sources: developers.google.com/wallet/reference/rest/v1/loyaltyclass and …/loy
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 
 from passes.content import HEX_COLOR, PassContent, PassContentError, PassField, Place, w3c_date
+from passes.google.class_extras import ClassExtras
+from passes.google.modules import TEXT_MODULES_MAX
+from passes.google.object_extras import ObjectExtras
+from passes.google.parts import JsonObject, Words, https, interval, required, resource_id
+from passes.google.points import points
 
-JsonObject = dict[str, object]
-
-TEXT_MODULES_MAX = 10  # Google shows no more
 MERCHANT_LOCATIONS_MAX = 10
-_ISSUER_ID = re.compile(r"[0-9]{1,20}")
-_SUFFIX = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_INT32_MAX = 2**31 - 1
 _BARCODES = {
     "qr": "QR_CODE",
     "pdf417": "PDF_417",
@@ -58,29 +55,20 @@ class ProgramCard:
     translations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def resource_id(issuer_id: str, suffix: str) -> str:
-    """Return ``<issuer>.<suffix>``, the id of a class or an object. Raises `PassContentError`."""
-    if not _ISSUER_ID.fullmatch(issuer_id):
-        raise PassContentError("issuer_id", "the issuer id is the number that Google's business console shows")
-    if not _SUFFIX.fullmatch(suffix):
-        raise PassContentError("suffix", "1 to 100 letters, digits, '.', '_' or '-'")
-    return f"{issuer_id}.{suffix}"
-
-
-def loyalty_class(card: ProgramCard, *, issuer_id: str) -> JsonObject:
-    """Return the LoyaltyClass.
+def loyalty_class(card: ProgramCard, *, issuer_id: str, extras: ClassExtras | None = None) -> JsonObject:
+    """Return the LoyaltyClass; what `extras` say comes beside, their template in place of the house's.
 
     `reviewStatus` is always ``UNDER_REVIEW``: Google wants it on every write, approves it by itself, and
     refuses ``APPROVED``; a draft could not have members.
     """
     if not HEX_COLOR.fullmatch(card.background):
         raise PassContentError("background", f"a colour is written #RRGGBB, not {card.background!r}")
-    words = _Words(card.language, card.translations)
+    words = Words(card.language, card.translations)
     body: JsonObject = {
         "id": resource_id(issuer_id, card.suffix),
         "reviewStatus": "UNDER_REVIEW",
-        "issuerName": _required("organization_name", card.organization_name),
-        "programName": _required("program_name", card.program_name),
+        "issuerName": required("organization_name", card.organization_name),
+        "programName": required("program_name", card.program_name),
         "programLogo": _image("logo_url", card.logo_url, card.program_name, words),
         "hexBackgroundColor": card.background.lower(),
         "multipleDevicesAndHoldersAllowedStatus": "MULTIPLE_HOLDERS",
@@ -91,13 +79,15 @@ def loyalty_class(card: ProgramCard, *, issuer_id: str) -> JsonObject:
     if card.hero_url is not None:
         body["heroImage"] = _image("hero_url", card.hero_url, card.program_name, words)
     if card.homepage_url is not None:
-        body["homepageUri"] = {"uri": _https("homepage_url", card.homepage_url), "description": card.program_name}
+        body["homepageUri"] = {"uri": https("homepage_url", card.homepage_url), "description": card.program_name}
     if card.callback_url is not None:
-        body["callbackOptions"] = {"url": _https("callback_url", card.callback_url)}
+        body["callbackOptions"] = {"url": https("callback_url", card.callback_url)}
     if card.country_code is not None:
         body["countryCode"] = card.country_code
     if card.places is not None:
         body["merchantLocations"] = _merchant_locations("places", card.places)
+    if extras is not None:
+        body |= extras.written(words)
     return body
 
 
@@ -109,26 +99,23 @@ def loyalty_object(
     hero_url: str | None = None,
     merchant_locations: bool = False,
     notify: bool = False,
+    extras: ObjectExtras | None = None,
 ) -> JsonObject:
     """Return the LoyaltyObject of one card; its id ends in the card's serial number.
 
     Tier, progress, news and the texts of the back become text modules (Google shows ten, the first ten are
     sent), links become links. `hero_url` is the picture of this member's stamps. `merchant_locations` sends
     the places, which Google takes only from issuers on its list. `notify` asks Google to announce the change
-    of the balance: at most three such notices per card and day, together with messages. A voided card has neither
-    code nor messages.
+    of the balance: at most three such notices per card and day, together with messages. `extras` come beside. A voided
+    card has neither code nor messages, whatever they say.
     """
-    words = _Words(content.language, content.translations)
+    words = Words(content.language, content.translations)
     body: JsonObject = {
         "id": resource_id(issuer_id, content.serial_number),
         "classId": resource_id(issuer_id, class_suffix),
         "state": "INACTIVE" if content.voided else "ACTIVE",
         "accountId": content.card.number,
-        "loyaltyPoints": {
-            "label": content.points.label,
-            "balance": _balance("points", content.points),
-            **words.localized("localizedLabel", content.points.label),
-        },
+        "loyaltyPoints": points("points", content.points, words),
         # Arrays are replaced whole by a PATCH: an empty one clears what was there.
         "textModulesData": list(_text_modules(content, words)),
         "linksModuleData": {"uris": list(_links(content, words))},
@@ -147,7 +134,7 @@ def loyalty_object(
         body["merchantLocations"] = _merchant_locations("places", content.places)
     if notify:
         body["notifyPreference"] = "NOTIFY_ON_UPDATE"
-    return body
+    return body if extras is None else extras.added_to(body, content, words, issuer_id=issuer_id)
 
 
 def message(
@@ -164,61 +151,17 @@ def message(
     With `notify` the phone shows a notice whose wording Google chooses; three per card in 24 hours.
     """
     body: JsonObject = {
-        "id": _required("message_id", message_id),
-        "header": _required("header", header),
-        "body": _required("text", text),
+        "id": required("message_id", message_id),
+        "header": required("header", header),
+        "body": required("text", text),
         "messageType": "TEXT_AND_NOTIFY" if notify else "TEXT",
     }
-    interval: JsonObject = {}
-    if starts_at is not None:
-        interval["start"] = {"date": w3c_date("starts_at", starts_at)}
-    if ends_at is not None:
-        interval["end"] = {"date": w3c_date("ends_at", ends_at)}
-    if interval:
-        body["displayInterval"] = interval
+    if shown := interval("", starts_at, ends_at):
+        body["displayInterval"] = shown
     return body
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """A card's texts and their translations, in Google's LocalizedString."""
-
-    language: str
-    translations: Mapping[str, Mapping[str, str]]
-
-    def localized(self, name: str, text: str) -> JsonObject:
-        """Return ``{name: LocalizedString}``, or nothing if no other language has this text."""
-        others = [
-            {"language": language, "value": words[text]}
-            for language, words in sorted(self.translations.items())
-            if language != self.language and text in words
-        ]
-        if not others:
-            return {}
-        return {name: {**self.plain(text), "translatedValues": others}}
-
-    def plain(self, text: str) -> JsonObject:
-        return {"defaultValue": {"language": self.language, "value": text}}
-
-
-def _balance(where: str, item: PassField) -> JsonObject:
-    value = item.value
-    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
-        raise PassContentError(f"{where}.value", "a balance is a number or a text")
-    if isinstance(value, datetime):
-        raise PassContentError(f"{where}.value", "a balance is a number or a text, not a date")
-    if isinstance(value, str):
-        return {"string": value}
-    if item.currency_code is not None:
-        # Micros are an int64, which JSON carries as a text.
-        micros = int(Decimal(str(value)) * 1_000_000)
-        return {"money": {"currencyCode": item.currency_code, "micros": str(micros)}}
-    if isinstance(value, float):
-        return {"double": value}
-    return {"int": value} if -_INT32_MAX <= value <= _INT32_MAX else {"string": str(value)}
-
-
-def _text_modules(content: PassContent, words: _Words) -> Iterator[JsonObject]:
+def _text_modules(content: PassContent, words: Words) -> Iterator[JsonObject]:
     # Progress is named by place, because the rows of the class cannot know the challenges' keys.
     named = [("tier", content.tier)]
     named += [(f"progress_{place}", item) for place, item in enumerate(content.progress)]
@@ -251,19 +194,19 @@ def _module_id(key: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", key)  # Google's template paths take no dots
 
 
-def _links(content: PassContent, words: _Words) -> Iterator[JsonObject]:
+def _links(content: PassContent, words: Words) -> Iterator[JsonObject]:
     for item in content.back:
         if item.link is not None:
             yield {
                 "id": _module_id(item.key),
-                "uri": _https(item.key, item.link),
+                "uri": https(item.key, item.link),
                 "description": str(item.value),
                 **words.localized("localizedDescription", str(item.value)),
             }
 
 
 def _barcode(content: PassContent) -> JsonObject:
-    value = _required("card.message", content.card.scanned)
+    value = required("card.message", content.card.scanned)
     # A card of Google's has one code: the first that is known there.
     kinds = [_BARCODES[name] for name in content.card.formats if name in _BARCODES]
     if not kinds:
@@ -301,18 +244,17 @@ def _merchant_locations(where: str, places: Sequence[Place]) -> list[JsonObject]
     return [{"latitude": place.latitude, "longitude": place.longitude} for place in places]
 
 
-def _image(where: str, url: str, description: str, words: _Words) -> JsonObject:
-    return {"sourceUri": {"uri": _https(where, url)}, "contentDescription": words.plain(description)}
+def _image(where: str, url: str, description: str, words: Words) -> JsonObject:
+    return {"sourceUri": {"uri": https(where, url)}, "contentDescription": words.plain(description)}
 
 
-def _https(where: str, url: str) -> str:
-    # http is let through for servers that only a simulator talks to; Google itself fetches https alone.
-    if not url.startswith(("https://", "http://")):
-        raise PassContentError(where, f"an address starts with https://, not {url!r}")
-    return url
-
-
-def _required(where: str, text: str) -> str:
-    if not text.strip():
-        raise PassContentError(where, "this text is required and must not be empty")
-    return text
+__all__ = [
+    "MERCHANT_LOCATIONS_MAX",
+    "TEXT_MODULES_MAX",
+    "JsonObject",
+    "ProgramCard",
+    "loyalty_class",
+    "loyalty_object",
+    "message",
+    "resource_id",
+]

@@ -1,4 +1,4 @@
-"""A strict reader of Google's own discovery document: unknown names, wrong types and enums are errors."""
+"""A strict reader of Google's own discovery document: unknown and old names, wrong types and enums are errors."""
 
 from __future__ import annotations
 
@@ -44,5 +44,7 @@ def _check(schema: dict, value: object, where: str):
         for key, item in value.items():
             if key not in schema["properties"] or key in _READ_ONLY:
                 yield f"{where}.{key} is unknown or read-only"
+            elif schema["properties"][key].get("deprecated"):
+                yield f"{where}.{key} is deprecated"
             else:
                 yield from _check(schema["properties"][key], item, f"{where}.{key}")
