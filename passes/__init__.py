@@ -12,6 +12,7 @@ module                    what it holds
 `glyphs`                  the pictograms of stamps and marks
 `apple.model`             `Pass`: any pass that Apple Wallet knows, with its styles, groups of fields and codes
 `apple.events`            what tickets and boarding passes say besides
+`apple.enrolment`         the form of a card that is given out over NFC: `personalization.json` and its logo
 `apple.semantics`         `Semantics`: what a pass or a field means, for the phone's suggestions
 `apple.card`              the loyalty card as a `Pass`
 `apple.pass_json`         `PassContent` or `Pass` -> `pass.json`, checked against Apple's rules
@@ -29,6 +30,14 @@ module                    what it holds
 `apple.push`              `ApnsSender`: update pushes over HTTP/2, one outcome per token
 `google.account`          the service account's key file
 `google.objects`          `PassContent` -> LoyaltyClass and LoyaltyObject
+`google.class_extras`     what a class can say besides: labels, modules, Smart Tap, who may save it
+`google.object_extras`    what an object can say besides: states, second points, groups, constraints, links
+`google.modules`          the texts, links, pictures, buttons and messages that both have
+`google.barcodes`         every kind of code, and codes that change
+`google.templates`        which field is shown where on a card
+`google.points`           a balance in Google's four forms
+`google.parts`            texts in several languages, ids, addresses, times
+`google.merging`          what a PATCH has to take away
 `google.save_link`        "Save to Google Wallet" links
 `google.client`           `GoogleWallet`: the REST API, with its pace, retries and error classes
 `google.callbacks`        `CallbackVerifier`: is this save or delete notice really Google's?

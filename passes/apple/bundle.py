@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from passes.apple.enrolment import personalization_files
 from passes.apple.localization import Strings, image_files, pass_strings, strings_files, strings_of
 from passes.apple.model import Pass
 from passes.apple.pass_json import pass_text
@@ -58,15 +59,22 @@ def signed_pass(
     text = pass_text(content, pass_type_id=signer.pass_type_id, team_id=signer.team_id, allow_http=allow_http)
     if content.images is None:
         raise PassContentError("images.icon", "iOS refuses a pass without an icon")
-    style = content.style.value if isinstance(content, Pass) else "storeCard"
+    style, form = "storeCard", []
+    if isinstance(content, Pass):
+        style, form = content.style.value, personalization_files(content)
     localized = tuple(sorted(content.localized_images.items())) if content.localized_images else ()
     pictures = _pictures_laid_out(content.images, localized, style)
     strings = _strings_laid_out(strings_of(content.translations), len(pictures.entries))
+    parts: tuple[LaidOut, ...] = (pictures, strings)
+    sums = pictures.sums + strings.sums
+    if form:
+        asked = LaidOut.of(form, offset=len(pictures.entries) + len(strings.entries))
+        parts, sums = (*parts, asked), sums + asked.sums
     data = text.encode()
     sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-    manifest = f'{{{pictures.sums}{strings.sums}"pass.json":"{sha1}"}}'.encode()
+    manifest = f'{{{sums}"pass.json":"{sha1}"}}'.encode()
     members = [(b"pass.json", data, crc32(data)), *_sealed(manifest, signer, now, memory)]
-    return _within_limit(_zip((pictures, strings), members))
+    return _within_limit(_zip(parts, members))
 
 
 def bundle(files: Iterable[tuple[str, Picture]], signer: Signer, *, now: datetime) -> bytes:

@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from passes.apple.enrolment import Personalization
 from passes.apple.events import BoardingExtras, EventExtras
 from passes.apple.semantics import Semantics
 from passes.content import Beacon, Colors, FeaturedAction, LocalImages, Nfc, PassField, PassImages, Place
@@ -96,7 +97,8 @@ class Pass:
     `serial_number`, `update_url`, `authentication_token`, `translations` and `localized_images` are as in
     `passes.content.PassContent`. `poster` is the layout of a poster (iOS 27) beside a generic pass, which older
     phones show: both say the same fields. `relevant_date` is for phones before iOS 18. `grouping_identifier`
-    keeps tickets of one journey or event together. `user_info` is any JSON for the holder's app.
+    keeps tickets of one journey or event together. `user_info` is any JSON for the holder's app. `personalization` is
+    the form of a card that is given out over NFC.
 
     Source: developer.apple.com/documentation/walletpasses/pass
     """
@@ -133,3 +135,4 @@ class Pass:
     user_info: Mapping[str, Any] | tuple[Any, ...] | None = None
     event: EventExtras | None = None
     boarding: BoardingExtras | None = None
+    personalization: Personalization | None = None

@@ -105,16 +105,25 @@ def check_images(where: str, images: LocalImages, style: str) -> None:
         place = f"{where}.{slot}"
         if slot != "icon" and slot not in _SLOTS_OF_STYLE[style]:
             raise PassContentError(place, f"a pass of the style {style} shows no such picture")
-        sizes = list(_sizes(place, scaled))
-        width, height = sizes[0]
-        for scale, (wide, high) in zip((2, 3), sizes[1:], strict=True):
-            if not (_is_about(wide, scale * width) and _is_about(high, scale * height)):
-                raise PassContentError(
-                    f"{place}@{scale}x", f"{wide}x{high} is not {scale} times the plain picture's {width}x{height}"
-                )
+        width, height = check_scales(place, scaled)
         _check_points(place, slot, style, width, height)
     if isinstance(images, PassImages) and images.strip is not None and images.background is not None:
         raise PassContentError(f"{where}.background", "an event ticket has a strip, or a background and a thumbnail")
+
+
+def check_scales(where: str, scaled: Scaled) -> tuple[int, int]:
+    """Return a picture's width and height in points; its larger forms are two and three times as large.
+
+    Raises `PassContentError` naming the scale.
+    """
+    sizes = list(_sizes(where, scaled))
+    width, height = sizes[0]
+    for scale, (wide, high) in zip((2, 3), sizes[1:], strict=True):
+        if not (_is_about(wide, scale * width) and _is_about(high, scale * height)):
+            raise PassContentError(
+                f"{where}@{scale}x", f"{wide}x{high} is not {scale} times the plain picture's {width}x{height}"
+            )
+    return width, height
 
 
 def _sizes(where: str, scaled: Scaled) -> Iterator[tuple[int, int]]:

@@ -147,6 +147,7 @@ OF_AN_OBJECT = [
     ("barcode.value", {"barcode": code(BarcodeType.UPC_A, "036000291453")}),
     ("barcode.value", {"barcode": code(BarcodeType.ITF_14, "1234567890123")}),
     ("barcode.alternate_text", {"barcode": code(BarcodeType.TEXT_ONLY, "1", alternate_text="1")}),
+    ("barcode.alternate_text", {"barcode": code(BarcodeType.QR_CODE, "1", alternate_text=" ")}),
     ("rotating_barcode.type", {"rotating_barcode": rotating(type=BarcodeType.AZTEC)}),
     ("rotating_barcode.period_millis", {"rotating_barcode": rotating(period_millis=0)}),
     ("rotating_barcode.period_millis", {"rotating_barcode": rotating(period_millis=2**63)}),
