@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
+import httpx
 import pytest
 
 from passes.content import PassField
 from passes.google.barcodes import Barcode, BarcodeType
 from passes.google.class_extras import ClassExtras, DiscoverableProgram, Discovery, Holders
+from passes.google.client import GoogleWallet
 from passes.google.merging import whole
 from passes.google.modules import AppLink, AppTarget, Link, Message, SharedExtras, TextModule, WebImage
 from passes.google.object_extras import GroupingInfo, ObjectExtras, ObjectState, PassConstraints
 from passes.google.templates import CardTemplate
 from tests.unit.passes.google_examples import CLASS, ISSUER, OBJECT, PAGE, ROTATING, TEMPLATE, a_class, an_object
 from tests.unit.passes.google_schema import DOCUMENT, faults
-from tests.unit.passes.test_google_client import merge
+from tests.unit.passes.test_google_client import FakeGoogle, merge
 
 SCHEMAS = DOCUMENT["schemas"]
 NOT_OURS = {
@@ -223,6 +225,21 @@ def test_who_uses_no_extras_sends_no_word_of_them():
         assert "appLinkData" not in plain
         assert more["appLinkData"] is None
         assert "linkedObjectIds" not in more, "Google does not unlink"
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_the_client_takes_away_what_extras_said(account, exists):
+    google = FakeGoogle()
+    with GoogleWallet(account, transport=httpx.MockTransport(google)) as wallet:
+        for extras in (OBJECT, None):
+            wallet.upsert_object(an_object(extras), exists=exists, extras=True)
+        for more in (CLASS, None):
+            wallet.upsert_class(a_class(more), exists=exists, extras=True)
+    card, program = an_object(None), a_class(None)
+    kept = google.resources[card["id"]]
+    assert pruned(kept) == card | {name: kept[name] for name in ("messages", "linkedObjectIds")}
+    left = set(google.resources[program["id"]]) - program.keys()
+    assert left == {"messages", "notifyPreference"}
 
 
 def test_one_text_module_needs_no_header():
