@@ -33,7 +33,7 @@ URGENT_RINGS_MORE: Final = 4
 ROWS_PER_RING: Final = 25
 """Of urgent rows, which hold a pass or two each."""
 LONG_ROWS_PER_RING: Final = 2
-"""Of the others, which hold up to 200 passes each: a ring is one job, and the urgent wait for its end."""
+"""Of the others, which hold up to 500 passes each: a ring is one job, and the urgent wait for its end."""
 BUSY_PAUSE_S: Final = 0.02
 IDLE_PAUSE_S: Final = 0.1
 TROUBLE_PAUSE_S: Final = 0.5

@@ -111,12 +111,12 @@ def test_while_enough_rings_wait_no_more_are_added(workshop, dispatcher, bells, 
     assert bells[0].count == rings
 
 
-def test_a_till_s_change_overtakes_ten_thousand_promotion_pushes(workshop, dispatcher, bells):
-    """50 rows of 200 passes are waiting, as many of them rung as may be; then somebody pays."""
+def test_a_till_s_change_overtakes_twenty_thousand_promotion_pushes(workshop, dispatcher, bells):
+    """40 rows of 500 passes are waiting, as many of them rung as may be; then somebody pays."""
     with transaction(workshop.engine, ALL_PROGRAMS) as session:
-        announce(session, workshop.program.id, [uuid4() for _ in range(10_000)], NOW, priority=10)
+        announce(session, workshop.program.id, [uuid4() for _ in range(20_000)], NOW, priority=10)
     promotions = [row.id for row in workshop.rows()]
-    assert len(promotions) == 50
+    assert len(promotions) == 40
     dispatcher.turn()
     assert bells[0].count == QUEUED_RINGS_MAX
     ana = workshop.on_phone(workshop.join(), "aa")

@@ -15,7 +15,7 @@ from wallet_server.outbox import services as outbox
 
 PASS_CHANGED: Final = "pass.changed"  # noqa: S105 - a topic, not a password
 PUSH_QUEUE: Final = "push"
-PASSES_PER_ROW_MAX: Final = 200
+PASSES_PER_ROW_MAX: Final = 500
 
 ID_ORDER: Final = attrgetter("int")
 """The order of ids, said to ``sorted``: an id itself compares in Python, and thousands take their time."""
