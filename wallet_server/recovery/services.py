@@ -28,7 +28,7 @@ from wallet_server.tokens import TokenMint
 RECOVERY_REQUESTED: Final = "recovery.requested"
 QUEUE: Final = "bulk"
 PRESSED_AGAIN_WITHIN: Final = timedelta(minutes=1)
-"""So soon after a link was used the same form may press its button once more."""
+"""So soon after a link was used the same form may press its button once more; and two wishes are one mail."""
 MAILS_MAX: Final = 3
 MAILS_WITHIN: Final = timedelta(hours=1)
 """More mails than this nobody gets, whoever asks for them."""
@@ -73,7 +73,7 @@ def look_up(session: Session, program: ProgramDefinition, recovery_id: UUID, now
     """Find whose contact it is, ask for the mail, and forget the contact.
 
     The mail goes to the address that we have, also for a phone number. There is none for somebody who has no
-    address, has had three mails within the hour, or is no member.
+    address, has had three mails within the hour, or is no member; and none for the second click of a double click.
     """
     recovery = session.exec(select(Recovery).where(Recovery.id == recovery_id).with_for_update()).one_or_none()
     if recovery is None or recovery.contact is None:
@@ -81,8 +81,12 @@ def look_up(session: Session, program: ProgramDefinition, recovery_id: UUID, now
     contact, recovery.contact = recovery.contact, None
     session.add(recovery)
     known_by = Member.email if "@" in contact else Member.phone
-    member = session.exec(select(Member).where(known_by == contact)).one_or_none()
+    # Locked: of two wishes that are looked up at once, the second sees what became of the first.
+    locked = select(Member).where(known_by == contact).with_for_update(key_share=True)
+    member = session.exec(locked).one_or_none()
     if member is None or member.email is None or now > recovery.expires_at:
+        return
+    if _is_on_its_way(session, member.id, recovery.requested_at):
         return
     if mail.asked_since(session, member.id, RECOVERY, now - MAILS_WITHIN) >= MAILS_MAX:
         return
@@ -97,6 +101,16 @@ def look_up(session: Session, program: ProgramDefinition, recovery_id: UUID, now
         not_after=recovery.expires_at,
         now=now,
     )
+
+
+def _is_on_its_way(session: Session, member_id: UUID, asked_at: datetime) -> bool:
+    """Whether the member was sent a link for a wish of the same minute, and has not used it."""
+    just_before = (
+        col(Recovery.member_id) == member_id,
+        col(Recovery.used_at).is_(None),
+        col(Recovery.requested_at) > asked_at - PRESSED_AGAIN_WITHIN,
+    )
+    return session.scalar(sa.select(sa.exists().where(*just_before))) is True
 
 
 def open_link(session: Session, mint: TokenMint, token: str, now: datetime, *, by: str = "") -> OpenLink:

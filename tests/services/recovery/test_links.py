@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
+from uuid import UUID
 
 import pytest
 from sqlalchemy.engine import Engine
+from sqlmodel import select
 
 from tests.conftest import NOW
 from tests.services.purchases.shop import Shop, assert_sound, open_shop, purchase
-from wallet_server.db import transaction
+from wallet_server.db import reading, transaction
 from wallet_server.errors import DomainError
+from wallet_server.mail.models import Mail
 from wallet_server.members.identity import Contact
 from wallet_server.members.queries import member_by_id
 from wallet_server.recovery.cards import replace_card
@@ -45,6 +49,27 @@ def test_of_several_presses_at_once_one_gets_the_card(shop: Shop, forms: str, an
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(press, forms)) == sorted(answers)
+
+
+def test_of_two_wishes_looked_up_at_once_one_is_sent(shop: Shop) -> None:
+    """A double click gives two rows of work, and several workers take them."""
+    asked = []
+    with transaction(shop.engine, shop.program.id) as session:
+        asked += [
+            request(session, shop.program, Contact(email="person0@example.com"), now=NOW + timedelta(seconds=second))
+            for second in range(4)
+        ]
+    together = Barrier(4)
+
+    def work(recovery_id: UUID) -> None:
+        together.wait(20)
+        with transaction(shop.engine, shop.program.id) as session:
+            look_up(session, shop.program, recovery_id, NOW)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, asked))
+    with reading(shop.engine, shop.program.id) as session:
+        assert len(session.exec(select(Mail)).all()) == 1
 
 
 def test_a_new_card_has_all_that_the_old_one_had(shop: Shop) -> None:

@@ -21,6 +21,7 @@ from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.issuance.models import IssuedPass
 from wallet_server.issuance.services import passes_changed
+from wallet_server.mail.models import Mail
 from wallet_server.members.models import Card
 from wallet_server.members.queries import member_by_id
 from wallet_server.members.services import Enrolled
@@ -105,9 +106,33 @@ def test_members_and_strangers_get_the_same_answer_from_the_same_statements(
 def test_a_used_link_ends_the_others(
     client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
 ) -> None:
-    first, second = (link_for(client, server, cast, clock) for _ in range(2))
+    first = link_for(client, server, cast, clock)
+    clock.advance(timedelta(minutes=1))
+    second = link_for(client, server, cast, clock)
     assert submit(client, second, {}).status_code == 303
     assert client.get(first).status_code == 410
+
+
+def test_who_asks_twice_within_a_minute_is_sent_one_mail(
+    client: FlaskClient, server: ServerContext, cast: Cast, ana: Enrolled, clock: StoppedClock
+) -> None:
+    """The second click of a double click is answered as the first, and sends no second mail."""
+
+    def sent() -> list[bool]:
+        with reading(server.engine, ALL_PROGRAMS) as session:
+            mails = {mail.subject_id for mail in session.exec(select(Mail)).all()}
+        return [recovery.id in mails for recovery in recoveries(server)]
+
+    link = link_for(client, server, cast, clock)
+    clock.advance(timedelta(seconds=59))
+    link_for(client, server, cast, clock, "+38970123456")
+    assert sent() == [True, False]
+    clock.advance(timedelta(seconds=1))
+    link_for(client, server, cast, clock)
+    assert sent() == [True, False, True], "a minute after the one that was sent, he means it"
+    assert submit(client, link, {}).status_code == 303
+    link_for(client, server, cast, clock)
+    assert sent() == [True, False, True, True], "no link is open any more"
 
 
 def test_who_clicks_twice_comes_to_the_card_and_nobody_else_does(
