@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from passes.apple.fields import required_text
 from passes.apple.pictures import check_scales
 from passes.content import PassContentError, Picture, Scaled
 
@@ -80,20 +81,8 @@ def _document(form: Personalization) -> dict[str, object]:
         raise PassContentError("personalization.required_fields", "the form asks for each thing once")
     document: dict[str, object] = {
         "requiredPersonalizationFields": [field.value for field in form.required_fields],
-        "description": _text("personalization.description", form.description, DESCRIPTION_CHARACTERS_MAX),
+        "description": required_text("personalization.description", form.description, DESCRIPTION_CHARACTERS_MAX),
     }
     if form.terms is not None:
-        document["termsAndConditions"] = _text("personalization.terms", form.terms, TERMS_CHARACTERS_MAX)
+        document["termsAndConditions"] = required_text("personalization.terms", form.terms, TERMS_CHARACTERS_MAX)
     return document
-
-
-def _text(where: str, text: str, characters_max: int) -> str:
-    if not text.strip():
-        raise PassContentError(where, "this text is required and must not be empty")
-    if len(text) > characters_max:
-        raise PassContentError(where, f"at most {characters_max} characters")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise PassContentError(where, "a text holds half a character (a lone surrogate)") from error
-    return text

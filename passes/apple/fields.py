@@ -270,17 +270,17 @@ def choice(where: str, name: str, table: dict[str, str]) -> str:
     return table[name]
 
 
-def required_text(where: str, value: str) -> str:
+def required_text(where: str, value: str, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
     """Check a text that must say something. Raises `PassContentError`."""
     if not value.strip():
         raise PassContentError(where, "this text is required and must not be empty")
-    return text(where, value)
+    return text(where, value, characters_max)
 
 
-def text(where: str, value: str) -> str:
+def text(where: str, value: str, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
     """Check the length of a text, and that it can be written as UTF-8. Raises `PassContentError`."""
-    if len(value) > TEXT_CHARACTERS_MAX:
-        raise PassContentError(where, f"a text has at most {TEXT_CHARACTERS_MAX} characters")
+    if len(value) > characters_max:
+        raise PassContentError(where, f"a text has at most {characters_max} characters")
     if not (value.isascii() or is_writable(value)):
         raise PassContentError(where, "the text holds half a character (a lone surrogate)")
     return value
