@@ -246,15 +246,3 @@ def _merchant_locations(where: str, places: Sequence[Place]) -> list[JsonObject]
 
 def _image(where: str, url: str, description: str, words: Words) -> JsonObject:
     return {"sourceUri": {"uri": https(where, url)}, "contentDescription": words.plain(description)}
-
-
-__all__ = [
-    "MERCHANT_LOCATIONS_MAX",
-    "TEXT_MODULES_MAX",
-    "JsonObject",
-    "ProgramCard",
-    "loyalty_class",
-    "loyalty_object",
-    "message",
-    "resource_id",
-]

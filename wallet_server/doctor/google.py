@@ -12,7 +12,7 @@ from typing import Final
 import httpx
 
 from passes.google.client import GoogleProblem, GoogleWallet, GoogleWalletError
-from passes.google.objects import resource_id
+from passes.google.parts import resource_id
 from wallet_server.doctor.findings import Finding, broken, good, note
 from wallet_server.issuance.credentials import GoogleParameters
 from wallet_server.issuance.google import class_suffix, program_class

@@ -16,7 +16,8 @@ import httpx
 
 from passes.content import PassContentError, Place
 from passes.google.client import GoogleProblem, GoogleWallet, GoogleWalletError, MessageOutcome, Pace
-from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, message, resource_id
+from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, message
+from passes.google.parts import resource_id
 from passes.google.save_link import SAVE_URL, save_jwt
 from wallet_server.issuance.content import CardLinks, CardState, card_strip, pass_content
 from wallet_server.issuance.credentials import GoogleParameters

@@ -16,9 +16,9 @@ from passes.google.merging import whole
 from passes.google.modules import AppLink, AppTarget, Link, Message, SharedExtras, TextModule, WebImage
 from passes.google.object_extras import GroupingInfo, ObjectExtras, ObjectState, PassConstraints
 from passes.google.templates import CardTemplate
+from tests.unit.passes.fake_google import FakeGoogle, merge
 from tests.unit.passes.google_examples import CLASS, ISSUER, OBJECT, PAGE, ROTATING, TEMPLATE, a_class, an_object
 from tests.unit.passes.google_schema import DOCUMENT, faults
-from tests.unit.passes.test_google_client import FakeGoogle, merge
 
 SCHEMAS = DOCUMENT["schemas"]
 NOT_OURS = {

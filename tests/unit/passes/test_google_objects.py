@@ -9,27 +9,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.auth import jwt
 
-from passes.content import CardCode, PassContentError, PassField, Place
+from passes.content import CardCode, PassContentError, PassField
 from passes.google.account import GoogleAccountProblem, ServiceAccount
-from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, message, resource_id
+from passes.google.objects import ProgramCard, loyalty_class, loyalty_object, message
+from passes.google.parts import resource_id
 from passes.google.save_link import SAVE_URL, SaveLinkTooLong, save_jwt, save_link
 from tests.unit.passes.cards import NOW, a_card
+from tests.unit.passes.google_examples import CARD as FULL_CARD
+from tests.unit.passes.google_examples import ISSUER
 from tests.unit.passes.google_schema import faults
 
-ISSUER = "3388000000012345678"
-CARD = ProgramCard(
-    suffix="cafe-ohrid",
-    organization_name="Cafe Ohrid",
-    program_name="Cafe Ohrid",
-    background="#1F3A5F",
-    logo_url="https://wallet.example.com/logo.png",
-    hero_url="https://wallet.example.com/hero.png",
-    homepage_url="https://cafe.example.com",
-    callback_url="https://wallet.example.com/google/callbacks",
-    country_code="MK",
-    translations={"mk": {"Cafe Ohrid": "Кафе Охрид"}},
-    places=(Place(latitude=41.11, longitude=20.8),),
-)
+CARD = replace(FULL_CARD, translations={"mk": {"Cafe Ohrid": "Кафе Охрид"}})
 
 
 def an_object(**changes) -> dict:
