@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wallet_server import migrations
+from wallet_server.db import create_engine
+
 READY = "Wallet Server is ready"
 START_SECONDS_MAX = 120
 
@@ -89,6 +92,21 @@ def environment(data: Path, **settings: str) -> dict[str, str]:
     names = ("WALLET_", "DATABASE_URL", "REDIS_URL")
     base = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     return {**base, "WALLET_DATA_DIR": str(data), **settings}
+
+
+def run_python(code: str, data: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a few lines in a process of their own, with a server's settings and an empty database in ``data``."""
+    engine = create_engine(f"sqlite:///{data / 'wallet.sqlite'}")
+    migrations.upgrade(engine)
+    engine.dispose()
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(data, **settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @contextlib.contextmanager

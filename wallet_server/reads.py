@@ -11,7 +11,7 @@ answers asks in one :func:`one_round`::
     cards.value
 
 The statements are told in the order of asking, each sees what the ones before it have waited for, a lock included.
-They are Core and go past the session's scope: each names its program itself.
+They are Core and go past the session's scope: each names its program itself, or rows by ids that were looked up in it.
 """
 
 from __future__ import annotations

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.group import environment
-from wallet_server import migrations
-from wallet_server.db import create_engine
+from tests.group import run_python
 from wallet_server.garbage import THRESHOLDS, few_collections
 from workers import __main__ as workers
 
@@ -19,17 +15,7 @@ ASKED = "import gc\nimport wsgi\nprint(*gc.get_threshold(), gc.get_freeze_count(
 
 
 def test_the_web_collects_rarely(tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'wallet.sqlite'}")
-    migrations.upgrade(engine)
-    engine.dispose()
-    ran = subprocess.run(
-        [sys.executable, "-c", ASKED],
-        env=environment(tmp_path, WALLET_SANDBOX="1"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ran = run_python(ASKED, tmp_path, WALLET_SANDBOX="1")
     assert ran.stdout.split() == [*map(str, THRESHOLDS), "True"], ran.stderr
 
 

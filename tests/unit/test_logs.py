@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.group import environment
-from wallet_server import migrations
-from wallet_server.db import create_engine
+from tests.group import run_python
 
 TOKEN = "AaIAVKtcfMScWNu53rUAjJKMKdhrwMwE7Hdgwabp0Sg"
 PHONE = "+38970555777"
@@ -29,17 +25,7 @@ assert application.test_client().get("/m/{TOKEN}").status_code == 500
 def test_a_traceback_holds_no_secret(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    engine = create_engine(f"sqlite:///{data / 'wallet.sqlite'}")
-    migrations.upgrade(engine)
-    engine.dispose()
-    ran = subprocess.run(
-        [sys.executable, "-c", FAILING_REQUEST],
-        env=environment(data, WALLET_SANDBOX="1"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ran = run_python(FAILING_REQUEST, data, WALLET_SANDBOX="1")
     assert ran.returncode == 0, ran.stderr
     assert "request failed" in ran.stderr
     assert "/m/<token>" in ran.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,7 +14,6 @@ from tests.people import add_member
 from tests.web.conftest import Cast, SignIn
 from tests.web.helpers import StoppedClock, add_segment, csrf_of, submit, text_of
 from wallet_server.campaigns.models import Campaign, CampaignRecipient
-from wallet_server.campaigns.queries import CampaignProgress
 from wallet_server.campaigns.services import BATCH_DUE, create, launch, send_batch
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, new_id, reading, transaction
@@ -24,7 +22,6 @@ from wallet_server.notifications.models import Notification
 from wallet_server.outbox.models import OutboxRow
 from wallet_server.segments.services import delete_segment
 from wallet_server.web.panel import campaigns
-from wallet_server.web.panel.campaigns import BAR_UNITS, bar_parts
 
 BASE = "/panel/programs/cafe-ohrid"
 CAMPAIGNS = f"{BASE}/campaigns"
@@ -431,29 +428,3 @@ def test_a_form_without_proof_and_a_wrong_method_are_refused(
     # A browser that asks again for the address of a refused launch sees the review.
     assert manager.get(f"{CAMPAIGNS}/{draft}/launch").location == f"{CAMPAIGNS}/{draft}"
     assert manager.get(f"{CAMPAIGNS}/{draft}/discard").status_code == 405
-
-
-@pytest.mark.parametrize(
-    "counts",
-    [
-        {"audience": 3, "waiting": 0, "shown": 1, "suppressed": {"no_pass": 1, "no_consent": 1}, "failed": 0},
-        {"audience": 7, "waiting": 3, "shown": 2, "suppressed": {"no_pass": 1}, "failed": 1},
-        {"audience": 2469, "waiting": 1, "shown": 2468, "suppressed": {}, "failed": 0},
-    ],
-)
-def test_the_parts_of_the_bar_meet(counts) -> None:
-    parts = bar_parts(CampaignProgress(**counts, accepted=1, fetched=1))
-    for left, right in pairwise(parts):
-        assert left.start + left.length == right.start
-    end = parts[-1].start + parts[-1].length
-    assert parts[0].start == 0
-    assert end == BAR_UNITS * (counts["audience"] - counts["waiting"]) // counts["audience"]
-
-
-def test_the_bar_never_shows_more_phones_than_messages() -> None:
-    """A pass that a purchase has moved on since may count as fetched before its message was decided."""
-    done = CampaignProgress(audience=2, waiting=0, shown=1, suppressed={"no_pass": 1}, failed=0, accepted=2, fetched=2)
-    assert {part.kind: part.length for part in bar_parts(done)} == {
-        "fetched": 500, "accepted": 0, "shown": 0, "suppressed": 500, "failed": 0,
-    }  # fmt: skip
-    assert bar_parts(CampaignProgress(0, 0, 0, {}, 0, 0, 0)) == ()
