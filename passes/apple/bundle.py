@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -63,13 +63,14 @@ def signed_pass(
     if isinstance(content, Pass):
         style, form = content.style.value, personalization_files(content)
     localized = tuple(sorted(content.localized_images.items())) if content.localized_images else ()
-    pictures = _pictures_laid_out(content.images, localized, style)
-    strings = _strings_laid_out(strings_of(content.translations), len(pictures.entries))
-    parts: tuple[LaidOut, ...] = (pictures, strings)
-    sums = pictures.sums + strings.sums
+    parts = [_pictures_laid_out(content.images, localized, style)]
+    sums = parts[0].sums
+    if content.translations:
+        parts.append(_strings_laid_out(strings_of(content.translations), len(parts[0].entries)))
+        sums += parts[1].sums
     if form:
-        asked = LaidOut.of(form, offset=len(pictures.entries) + len(strings.entries))
-        parts, sums = (*parts, asked), sums + asked.sums
+        parts.append(LaidOut.of(form, offset=sum([len(part.entries) for part in parts])))
+        sums += parts[-1].sums
     data = text.encode()
     sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
     manifest = f'{{{sums}"pass.json":"{sha1}"}}'.encode()
@@ -148,7 +149,7 @@ def stored_zip(files: Iterable[tuple[str, Picture]]) -> bytes:
     return _zip((), _members(files))
 
 
-def _zip(front: tuple[LaidOut, ...], members: list[_Member]) -> bytes:
+def _zip(front: Sequence[LaidOut], members: list[_Member]) -> bytes:
     """Return the zip of `members` behind `front`."""
     pieces: list[bytes] = []
     directory: list[bytes] = []

@@ -168,11 +168,11 @@ def _barcode_text(name: str, message: str, encoding: str | None, caption: str) -
         if not alphabet.fullmatch(message) or (name == "ean13" and not _ean13(message)):
             raise PassContentError("message", rule)
     if encoding is None and is_plain:
-        size, encoding = len(message), LATIN
+        encoding = LATIN
     else:
         size, encoding = _encoded(message, encoding)
-    if size > CODE_BYTES_MAX:
-        raise PassContentError("message", f"a code of more than {CODE_BYTES_MAX} bytes is too dense to scan")
+        if size > CODE_BYTES_MAX:
+            raise PassContentError("message", f"a code of more than {CODE_BYTES_MAX} bytes is too dense to scan")
     below = f',"altText":{quoted(text("caption", caption))}' if caption else ""
     return f'{{"format":"{FORMATS[name]}","message":{quoted(message)},"messageEncoding":{quoted(encoding)}{below}}}'
 

@@ -35,6 +35,7 @@ quoted: Final[Callable[[str], str]] = encode_basestring
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _WEB_LINK = re.compile(r"https?://[^\s/][^\s]*")
+_PLAIN_LINK = re.compile(r"https?://[\w.:-]+[\w./:@?=%+~-]*", re.ASCII)
 _WITHOUT_MARKUP = re.compile(r'[^&<>"]*')
 _ALIGNMENTS: Final = {
     "left": "PKTextAlignmentLeft",
@@ -74,8 +75,6 @@ SHAPE: Final = PassField._fields[1:-2]
 shape_of: Final[Callable[[PassField], Shape]] = itemgetter(slice(1, -2))
 """What `SHAPE` names of a field."""
 value_of: Final[Callable[[PassField], FieldValue]] = itemgetter(0)
-own_parts_of: Final[Callable[[PassField], tuple[Any, ...]]] = itemgetter(slice(-2, None))
-"""Link and meaning of a field; most have neither."""
 
 
 def fields_text(where: str, items: Sequence[PassField], group: str, style: str) -> str:
@@ -237,10 +236,10 @@ def _date_format(item: PassField) -> dict[str, object]:
 
 
 def _link(link: str, value: object) -> str:
-    if not _WEB_LINK.fullmatch(text("link", link)):
-        raise PassContentError("link", "a link is an http or https address")
     shown = str(value)
-    if not _WITHOUT_MARKUP.fullmatch(link):
+    if not (_PLAIN_LINK.fullmatch(link) and len(link) <= TEXT_CHARACTERS_MAX):
+        if not _WEB_LINK.fullmatch(text("link", link)):
+            raise PassContentError("link", "a link is an http or https address")
         link = html.escape(link, quote=False).replace('"', "&quot;")
     if not _WITHOUT_MARKUP.fullmatch(shown):
         shown = html.escape(shown, quote=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import call
 from typing import Final, NamedTuple
 
 from passes.apple.fields import (
@@ -21,7 +22,6 @@ from passes.apple.fields import (
     around_value,
     check_value,
     more_of,
-    own_parts_of,
     shape_of,
     value_of,
 )
@@ -51,7 +51,6 @@ GROUPS: Final = {
 POSTER: Final = "posterGeneric"
 
 _ROW_IS_SHARED: Final = (PassStyle.STORE_CARD, PassStyle.COUPON, PassStyle.GENERIC)
-_NO_OWN_PARTS: Final = (None, None)
 
 
 def style_text(counts: tuple[int, ...], fields: tuple[PassField, ...], frame: Frame) -> str:
@@ -64,10 +63,10 @@ def style_text(counts: tuple[int, ...], fields: tuple[PassField, ...], frame: Fr
     values = [*map(value_of, fields)]
     layout = _layout(counts, tuple(map(shape_of, fields)), tuple(map(type, values)), frame)
     try:
-        written = [write(value) for write, value in zip(layout.writers, values, strict=True)]
-        for index, own in enumerate(map(own_parts_of, fields)):
-            if own != _NO_OWN_PARTS:
-                written[index] += more_of(fields[index], layout.groups[index], frame.style)
+        written = [*map(call, layout.writers, values)]
+        for index, item in enumerate(fields):
+            if item.link is not None or item.semantics is not None:
+                written[index] += more_of(item, layout.groups[index], frame.style)
     except PassContentError:
         _refuse(fields, layout, frame)
         raise

@@ -96,7 +96,7 @@ def _loyalty_card(content: PassContent, identity: _Identity) -> list[str]:
     """The members of `card.pass_of(content)`, by a shorter way: it is gone for each member at every change."""
     codes = codes_of(content)
     parts = [
-        _steady((PassStyle.STORE_CARD, logo_text(content), False, None), _shared_parts(content), identity),
+        _steady((_STORE_CARD.style, logo_text(content), False, None), _shared_parts(content), identity),
         *_members(content, codes),
         style_text(*fields_of(content), _STORE_CARD_SQUARE if _is_square(codes) else _STORE_CARD),
     ]
@@ -137,6 +137,7 @@ def _style(fields: PassFields, style: str, where: str, *, has_square_code: bool 
 def _steady(of_a_pass: tuple[Any, ...], shared: tuple[Any, ...], identity: _Identity) -> str:
     """Write what the cards of one program share. Every part is hashable, and equal parts are the same text."""
     parts = dict(zip((*_OF_A_PASS, *_SHARED), (*of_a_pass, *shared), strict=True))
+    parts["style"] = PassStyle(parts["style"])
     pass_type_id, team_id, allow_http = identity
     card = Pass(serial_number="", fields=_NO_FIELDS, **parts)
     return TO_JSON(envelope.steady(card, pass_type_id=pass_type_id, team_id=team_id, allow_http=allow_http))[1:-1]

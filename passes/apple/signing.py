@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 from zlib import crc32
 
@@ -183,8 +184,7 @@ class Signer:
 
     def _time_and_value(self, middle: bytes, now: datetime) -> bytes:
         """The two parts of a signature that are not its manifest's alone."""
-        at = now.astimezone(UTC)
-        time = b"%02d%02d%02d%02d%02d%02dZ" % (at.year % 100, at.month, at.day, at.hour, at.minute, at.second)
+        time = _utc_time(int(now.timestamp()))
         digest = hashlib.sha256(self._layout.signed_head + time + middle).digest()
         return time + self._key.sign(_DIGEST_INFO + digest, _PADDING, _DIGEST_INFO_IS_THERE)
 
@@ -257,6 +257,12 @@ class _Layout:
             before_digest=joined[time_at + _TIME_BYTES : -_DIGEST_BYTES],
             before_value=tail[:-signature_bytes],
         )
+
+
+@lru_cache(maxsize=4)
+def _utc_time(second: int) -> bytes:
+    """Return a second since 1970 as a UTCTime (RFC 5280 4.1.2.5.1); many passes are signed in the same one."""
+    return datetime.fromtimestamp(second, UTC).strftime("%y%m%d%H%M%SZ").encode("ascii")
 
 
 def _attribute(oid: str, value: bytes) -> bytes:
