@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -63,39 +63,40 @@ def signed_pass(
     if isinstance(content, Pass):
         style, form = content.style.value, personalization_files(content)
     localized = tuple(sorted(content.localized_images.items())) if content.localized_images else ()
-    parts = [_pictures_laid_out(content.images, localized, style)]
-    sums = parts[0].sums
-    if content.translations:
-        parts.append(_strings_laid_out(strings_of(content.translations), len(parts[0].entries)))
-        sums += parts[1].sums
+    front = _front(content.images, localized, style, strings_of(content.translations))
     if form:
-        parts.append(LaidOut.of(form, offset=sum([len(part.entries) for part in parts])))
-        sums += parts[-1].sums
+        front = front.followed_by(form)
     data = text.encode()
-    sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-    manifest = f'{{{sums}"pass.json":"{sha1}"}}'.encode()
-    members = [(b"pass.json", data, crc32(data)), *_sealed(manifest, signer, now, memory)]
-    return _within_limit(_zip(parts, members))
+    closing = f'{hashlib.sha1(data, usedforsecurity=False).hexdigest()}"}}'.encode()
+    sha256 = front.sha256.copy()
+    sha256.update(closing)
+    signature = signer.sign_digest(sha256.digest(), now=now, memory=memory)
+    members = [
+        (b"pass.json", data, crc32(data)),
+        (b"manifest.json", front.manifest + closing, crc32(closing, front.crc32)),
+        (b"signature", signature, _signature_crc32(signature, signer)),
+    ]
+    return _within_limit(_zip(front, members))
 
 
 def bundle(files: Iterable[tuple[str, Picture]], signer: Signer, *, now: datetime) -> bytes:
     """Return the zip of `files`, their manifest and its signature, in this order."""
     laid_out = LaidOut.of(files)
     manifest = f"{{{laid_out.sums[:-1]}}}".encode()
-    return _within_limit(_zip((laid_out,), _sealed(manifest, signer, now, None)))
+    signature = signer.sign(manifest, now=now)
+    members = [
+        (b"manifest.json", manifest, crc32(manifest)),
+        (b"signature", signature, _signature_crc32(signature, signer)),
+    ]
+    return _within_limit(_zip(Front.of((laid_out,)), members))
 
 
 _Member = tuple[bytes, bytes, int]
 """A file's name, what is in it, and its CRC-32."""
 
 
-def _sealed(manifest: bytes, signer: Signer, now: datetime, memory: SignatureMemory | None) -> list[_Member]:
-    """Return the manifest and the signature over it."""
-    signature = signer.sign(manifest, now=now, memory=memory)
-    return [
-        (b"manifest.json", manifest, crc32(manifest)),
-        (b"signature", signature, crc32(signature[signer.head_bytes :], signer.head_crc32)),
-    ]
+def _signature_crc32(signature: bytes, signer: Signer) -> int:
+    return crc32(signature[signer.head_bytes :], signer.head_crc32)
 
 
 def _within_limit(made: bytes) -> bytes:
@@ -122,8 +123,49 @@ class LaidOut(NamedTuple):
         return cls(b"".join(entries), b"".join(directory), len(files), _sums(files))
 
 
+class Front(NamedTuple):
+    """What stands before a pass's own files: its pictures and texts, and its manifest as far as `pass.json`'s sum."""
+
+    parts: tuple[LaidOut, ...]
+    directory: bytes
+    members: int
+    end: int
+    """Where in the zip the next file starts."""
+    manifest: bytes
+    crc32: int
+    sha256: hashlib._Hash
+
+    @classmethod
+    def of(cls, parts: tuple[LaidOut, ...]) -> Front:
+        manifest = f'{{{"".join([part.sums for part in parts])}"pass.json":"'.encode()
+        return cls(
+            parts,
+            directory=b"".join([part.directory for part in parts]),
+            members=sum([part.members for part in parts]),
+            end=sum([len(part.entries) for part in parts]),
+            manifest=manifest,
+            crc32=crc32(manifest),
+            sha256=hashlib.sha256(manifest),
+        )
+
+    def followed_by(self, files: Iterable[tuple[str, Picture]]) -> Front:
+        """Return this with more files behind it."""
+        return Front.of((*self.parts, LaidOut.of(files, offset=self.end)))
+
+
+_Localized = tuple[tuple[str, LocalImages], ...]
+
+
 @lru_cache(maxsize=LAID_OUT_KEPT)
-def _pictures_laid_out(images: PassImages, localized: tuple[tuple[str, LocalImages], ...], style: str) -> LaidOut:
+def _front(images: PassImages, localized: _Localized, style: str, strings: Strings) -> Front:
+    pictures = _pictures_laid_out(images, localized, style)
+    if not strings:
+        return Front.of((pictures,))
+    return Front.of((pictures, _strings_laid_out(strings, len(pictures.entries))))
+
+
+@lru_cache(maxsize=LAID_OUT_KEPT)
+def _pictures_laid_out(images: PassImages, localized: _Localized, style: str) -> LaidOut:
     """Check the pictures and lay them out."""
     check_images("images", images, style)
     for language, pictures in localized:
@@ -146,22 +188,17 @@ def _members(files: Iterable[tuple[str, Picture]]) -> list[_Member]:
 
 def stored_zip(files: Iterable[tuple[str, Picture]]) -> bytes:
     """Return a zip of uncompressed files. Names are ASCII; sizes stay far below zip64's limits."""
-    return _zip((), _members(files))
+    return _zip(Front.of(()), _members(files))
 
 
-def _zip(front: Sequence[LaidOut], members: list[_Member]) -> bytes:
+def _zip(front: Front, members: list[_Member]) -> bytes:
     """Return the zip of `members` behind `front`."""
-    pieces: list[bytes] = []
-    directory: list[bytes] = []
-    count, offset = len(members), 0
-    for entries, rows, number, _ in front:
-        pieces.append(entries)
-        directory.append(rows)
-        count += number
-        offset += len(entries)
-    offset = _lay_out(members, offset, pieces, directory)
+    pieces = [part.entries for part in front.parts]
+    directory = [front.directory]
+    end = _lay_out(members, front.end, pieces, directory)
     rows = b"".join(directory)
-    pieces += (rows, _END.pack(b"PK\x05\x06", count, count, len(rows), offset))
+    count = front.members + len(members)
+    pieces += (rows, _END.pack(b"PK\x05\x06", count, count, len(rows), end))
     return b"".join(pieces)
 
 

@@ -75,7 +75,8 @@ def codes_of(content: PassContent) -> list[Code]:
     if content.voided:
         return []
     card = content.card
-    return [(name, card.scanned, None, card.caption) for name in card.formats]
+    scanned, caption = card.scanned, card.caption
+    return [(name, scanned, None, caption) for name in card.formats]
 
 
 def logo_text(content: PassContent) -> str | None:

@@ -166,7 +166,11 @@ class Signer:
             )
 
     def sign(self, manifest: bytes, *, now: datetime, memory: SignatureMemory | None = None) -> bytes:
-        """Return the `signature` file for `manifest`, signed at `now`. Same input, same bytes.
+        """Return the `signature` file for `manifest`; arguments and errors are those of `sign_digest`."""
+        return self.sign_digest(hashlib.sha256(manifest).digest(), now=now, memory=memory)
+
+    def sign_digest(self, digest: bytes, *, now: datetime, memory: SignatureMemory | None = None) -> bytes:
+        """Return the `signature` file for the manifest with this SHA-256, signed at `now`. Same input, same bytes.
 
         With a `memory` a manifest that this certificate has signed before gets that signature, of its own time.
 
@@ -174,13 +178,14 @@ class Signer:
         """
         self.check(now)
         layout = self._layout
-        middle = layout.before_digest + hashlib.sha256(manifest).digest()
+        middle = layout.before_digest + digest
         if memory is None:
             made = self._time_and_value(middle, now)
         else:
             key = hashlib.sha256(layout.shipped_head + middle).digest()
             made = memory.once(key, lambda: self._time_and_value(middle, now))
-        return layout.shipped_head + made[:_TIME_BYTES] + middle + layout.before_value + made[_TIME_BYTES:]
+        pieces = (layout.shipped_head, made[:_TIME_BYTES], middle, layout.before_value, made[_TIME_BYTES:])
+        return b"".join(pieces)
 
     def _time_and_value(self, middle: bytes, now: datetime) -> bytes:
         """The two parts of a signature that are not its manifest's alone."""
