@@ -50,6 +50,8 @@ GROUPS: Final = {
 }
 POSTER: Final = "posterGeneric"
 
+_VALUE: Final = "\0"
+"""Stands for a value until there is one: JSON escapes such a character, so that no text has it."""
 _ROW_IS_SHARED: Final = (PassStyle.STORE_CARD, PassStyle.COUPON, PassStyle.GENERIC)
 
 
@@ -70,7 +72,9 @@ def style_text(counts: tuple[int, ...], fields: tuple[PassField, ...], frame: Fr
     except PassContentError:
         _refuse(fields, layout, frame)
         raise
-    text = layout.text % tuple(written)
+    pieces = layout.pieces.copy()
+    pieces[1::2] = written
+    text = "".join(pieces)
     # As long as the whole is shorter than a text may be, no text in it is too long.
     if len(text) > TEXT_CHARACTERS_MAX or not (text.isascii() or is_writable(text)):
         _refuse(fields, layout, frame)
@@ -103,8 +107,8 @@ class Frame(NamedTuple):
 class _Layout:
     """The fields of a style without their values."""
 
-    text: str
-    """With ``%s`` in the place of each value."""
+    pieces: list[str]
+    """Every second one is empty, for a value."""
     writers: tuple[Writer, ...]
     groups: tuple[str, ...]
     """Apple's name of the group that each field is in."""
@@ -131,7 +135,7 @@ def _layout(
             before, write, after = around_value(shape, value_type, group, style)
         except PassContentError as error:
             raise PassContentError(f"{place}.{error.where}", error.rule) from error
-        written.setdefault(group, []).append(f"{_literal(before)}%s{_literal(after)}")
+        written.setdefault(group, []).append(f"{before}{_VALUE}{after}")
         writers.append(write)
     _check_keys([field["key"] for field in fields], where, places)
     has_rows = any(field["row"] == 1 for field in fields)  # fields of another kind of pass have none
@@ -139,12 +143,9 @@ def _layout(
     members = [f'"{group}":[{",".join(items)}]' for group, items in written.items()]
     members += _transit(frame)
     text = f'"{style}":{{{",".join(members)}}}'
-    return _Layout(text, tuple(writers), tuple(groups), tuple(places))
-
-
-def _literal(text: str) -> str:
-    """Return a text that stays as it is when values are put in with ``%``."""
-    return text.replace("%", "%%")
+    pieces = [""] * (2 * len(fields) + 1)
+    pieces[::2] = text.split(_VALUE)
+    return _Layout(pieces, tuple(writers), tuple(groups), tuple(places))
 
 
 def _check_keys(keys: Sequence[str], where: str, places: Sequence[str]) -> None:
