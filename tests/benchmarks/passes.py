@@ -48,6 +48,8 @@ CARDS_AT_ONCE = 20
 OTHERS_PASSES = 15
 OTHERS_ROUNDS = 7
 THREADS = 2
+IN_THREADS = 4
+"""So many times the passes of one thread: it takes a while until each has a core."""
 LIMIT_SECONDS = 1
 KINDS = ("by_clock", "by_core")
 ASKED_ROUNDS = 7
@@ -103,11 +105,11 @@ def _signing(rounds: int, passes: int) -> dict[str, Any]:
     with ThreadPoolExecutor(THREADS) as threads:
         before = _rsa_signatures()
         for number in range(rounds):
-            first = 2 * number * passes
+            first = (1 + IN_THREADS) * number * passes
             with _on_one_core():
                 found["ours"].append(_signed(card, range(first, first + passes), signer, now))
                 found["key"].append(_rate(passes, partial(_only_sign, key, passes)))
-            balances = range(first + passes, first + 2 * passes)
+            balances = range(first + passes, first + (1 + IN_THREADS) * passes)
             found["two threads"].append(_in_threads(threads, card, balances, signer, now))
             after = _rsa_signatures()
             limits.append(_Rate((before.by_clock + after.by_clock) / 2, (before.by_core + after.by_core) / 2))
