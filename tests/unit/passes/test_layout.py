@@ -67,9 +67,9 @@ def test_a_field_without_a_link_has_none_after_one_that_has():
     assert "attributedValue" not in coupon(back=(page,))["backFields"][0]
 
 
-@pytest.mark.parametrize("words", ["%s", "50 % off", "%%", "%(name)s", "100 %"])
-def test_a_percent_sign_stays_what_it_is(words):
-    """Values are put into a text that is the same for all cards: what it says is no place for a value."""
+@pytest.mark.parametrize("words", ["%s", "50 % off", "{}", "\0", "a\0\0b", "\\0"])
+def test_no_text_is_taken_for_the_place_of_a_value(words):
+    """Values are put into a text that is the same for all cards."""
     made = coupon(back=(PassField(key="a", label=words, value=words), PassField(key="b", label=words, value=1)))
     assert [(item["label"], item["value"]) for item in made["backFields"]] == [(words, words), (words, 1)]
 
@@ -87,6 +87,13 @@ def test_a_percent_sign_stays_what_it_is(words):
 def test_a_link_says_its_address_and_its_value_without_markup_of_theirs(link, shown, written):
     made = coupon(back=(PassField(key="page", value=shown, link=link),))
     assert made["backFields"][0]["attributedValue"] == written
+
+
+@pytest.mark.parametrize("path", ["m" * 4_000, "?a=1&b=" + "m" * 4_000])
+def test_a_link_is_as_short_as_any_text(path):
+    with pytest.raises(PassContentError) as refused:
+        coupon(back=(PassField(key="page", value="Open", link=f"https://a.example/{path}"),))
+    assert refused.value.where == "fields.back[0].link"
 
 
 def test_each_card_shows_its_own_number_and_places():
