@@ -100,6 +100,7 @@ def test_three_mails_an_hour_are_enough(workshop: Workshop) -> None:
     for _ in range(5):
         ask(workshop, ANA)
         settle(workshop)
+        workshop.clock.advance(60)
     assert len(workshop.mails.letters) == 3
     workshop.clock.advance(3601)
     ask(workshop, ANA)

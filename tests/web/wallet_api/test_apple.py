@@ -204,8 +204,8 @@ def test_the_same_version_is_signed_once(phone, holder, server, monkeypatch):
     from passes.apple import signing
 
     signed = []
-    sign = signing.Signer.sign
-    monkeypatch.setattr(signing.Signer, "sign", lambda self, *a, **k: signed.append(1) or sign(self, *a, **k))
+    sign = signing.Signer.sign_digest
+    monkeypatch.setattr(signing.Signer, "sign_digest", lambda self, *a, **k: signed.append(1) or sign(self, *a, **k))
     assert phone.fetch(holder).data == phone.fetch(holder).data
     assert len(signed) == 1
     holder.change()
