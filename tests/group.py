@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from wallet_server.db import create_engine
 
 READY = "Wallet Server is ready"
 START_SECONDS_MAX = 120
+WAIT_S_MAX = 60
+"""How long a story waits for what the workers do."""
 
 
 def free_port() -> int:
@@ -28,6 +30,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], why: str = "it never happened") -> None:
+    deadline = time.monotonic() + WAIT_S_MAX
+    while not condition():
+        assert time.monotonic() < deadline, why
+        time.sleep(0.05)
 
 
 def children_of(process_id: int) -> list[int]:

@@ -15,10 +15,16 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605
 PHONE_WIDTH = {"width": 390, "height": 844}
 
 
+WIDE = """() => {
+    const width = document.documentElement.clientWidth;
+    const out = [...document.body.querySelectorAll("*")].filter(it => it.getBoundingClientRect().right > width);
+    return document.documentElement.scrollWidth <= width ? null : out.map(it => it.outerHTML.slice(0, 200));
+}"""
+
+
 def assert_fits(page: Page) -> None:
     """Nothing sticks out at the right."""
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, f"{page.url} is {wide} px too wide"
+    assert (found := page.evaluate(WIDE)) is None, "\n".join([f"{page.url} is too wide:", *found])
 
 
 def assert_accessible(page: Page) -> None:

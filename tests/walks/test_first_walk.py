@@ -7,9 +7,8 @@ once; get a promotion once. The phones are the sandbox's own, and check a pass a
 from __future__ import annotations
 
 import re
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -19,7 +18,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.group import Group, running_group
+from tests.group import WAIT_S_MAX, Group, running_group, wait_until
 from tests.watched import OpenPage, watched_pages
 from wallet_server.sandbox.client import ControlClient
 
@@ -30,7 +29,6 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "user_agent": IPHONE, "is_mo
 PROGRAM = "/panel/programs/cafe-ohrid"
 OUTLET = "bazaar"
 ZONE = ZoneInfo("Europe/Skopje")
-WAIT_S_MAX = 60
 CAPPUCCINO_MINOR = 11_000
 
 
@@ -112,13 +110,6 @@ def sign_in(page: Page, group: Group, role: str) -> None:
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/members")  # and not the page that asks for a new password: it is printed at each start
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S_MAX
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
 
 
 def noon(day: date) -> datetime:

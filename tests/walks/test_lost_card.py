@@ -16,8 +16,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.group import Group, running_group
-from tests.walks.test_first_walk import PHONE, ZONE, Till, noon, sign_in, wait_until
+from tests.group import Group, running_group, wait_until
+from tests.walks.test_first_walk import PHONE, ZONE, Till, noon, sign_in
 from tests.watched import OpenPage, watched_pages
 from wallet_server.sandbox.client import ControlClient
 
