@@ -115,7 +115,7 @@ def _free(now: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool]:
 
 
 def has_due(session: Session, queue: str, now: datetime, *, priority_max: int | None = None) -> bool:
-    """Whether :func:`due` would find anything; a read, so that an idle dispatcher takes no write lock."""
+    """Whether :func:`due` would find anything; locks nothing, so that idle dispatchers are in nobody's way."""
     return session.scalar(sa.select(_due_ids(queue, now, 1, priority_max).exists())) or False
 
 
@@ -127,7 +127,7 @@ def due(session: Session, queue: str, now: datetime, limit: int, *, priority_max
     """
     marked = session.execute(
         sa.update(OutboxRow)
-        .where(_among(_due_ids(queue, now, limit, priority_max)))
+        .where(_among(_due_ids(queue, now, limit, priority_max).with_for_update(skip_locked=True)))
         .values(rung_at=now)
         .returning(col(OutboxRow.priority), col(OutboxRow.id)),
         execution_options={"synchronize_session": False},
@@ -145,7 +145,6 @@ def _due_ids(queue: str, now: datetime, limit: int, priority_max: int | None) ->
         .where(sa.or_(rung_at.is_(None), rung_at <= now - RING_AGAIN_AFTER), urgent_enough)
         .order_by(col(OutboxRow.priority), col(OutboxRow.id))
         .limit(limit)
-        .with_for_update(skip_locked=True)
     )
 
 

@@ -232,3 +232,12 @@ def test_the_backlog_is_counted_by_small_indexes(engine):
         plans = plans_of(session, lambda: backlog(session))
     for plan, index in zip(plans, ("ix_outbox_due", "ix_outbox_failed"), strict=True):
         assert index in plan
+
+
+def test_looking_for_work_is_in_nobodys_way(engine):
+    ids = fill(engine)
+    with reading(engine, ALL_PROGRAMS) as looks:
+        assert outbox.has_due(looks, "push", NOW)
+        with transaction(engine) as session:
+            assert outbox.due(session, "push", NOW, limit=10) == ids
+        assert outbox.has_due(looks, "push", NOW), "one consistent read, whatever others announce"
