@@ -38,6 +38,8 @@ from wallet_server.settings import load_settings
 from wallet_server.staff.services import create_staff
 
 START_S_MAX = 60
+LONG_RECEIPT = "W" * 80
+"""Some tills number like this, and no page may break over it."""
 OWNER = "owner@cafe.example"
 
 
@@ -100,7 +102,7 @@ def _seed(context: Any) -> tuple[str, str]:
         moment = now - timedelta(days=3 - day)
         lines = (LineInput("burger", None, 2000, 45000), LineInput("cappuccino", None, 1000, 30000))
         with transaction(context.engine, program_id) as session:
-            receipt = RecordPurchase(f"A-{day}", ana.card_number, "A", moment, lines)
+            receipt = RecordPurchase(f"A-{day}" if day else LONG_RECEIPT, ana.card_number, "A", moment, lines)
             record_purchase(session, program, receipt, now=moment, source="till", recorded_by="key:test")
     return str(ana.member_id), context.mint.page_token(ana.member_id)
 
