@@ -57,11 +57,10 @@ def new_id() -> UUID:
     """
     global _id_last  # noqa: PLW0603 - the monotonic counter of RFC 9562, section 6.2, is per process
     with _id_lock:
-        candidate = (time.time_ns() // 1_000_000 << 74) | secrets.randbits(74)
+        now = time.time_ns() // 1_000_000
         # Same millisecond (or a clock set back): continue from the last id, so that order is kept.
-        if candidate >> 74 <= _id_last >> 74:
-            candidate = _id_last + 1 + secrets.randbits(32)
-        _id_last = candidate
+        is_later = now > _id_last >> 74
+        candidate = _id_last = now << 74 | secrets.randbits(74) if is_later else _id_last + 1 + secrets.randbits(32)
     milliseconds, rest = candidate >> 74, candidate & ((1 << 74) - 1)
     rand_a, rand_b = rest >> 62, rest & ((1 << 62) - 1)
     return UUID(int=milliseconds << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)

@@ -18,8 +18,9 @@ from wallet_server.partners.table import parse_month, report_csv
 from wallet_server.programs import diff
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.keys import list_api_keys
 from wallet_server.programs.models import Program
-from wallet_server.programs.queries import closed_outlets, current_file, list_api_keys, load_program
+from wallet_server.programs.queries import closed_outlets, current_file, load_program
 from wallet_server.programs.services import SCOPES, apply_program, create_api_key, revoke_api_key
 from wallet_server.programs.templates import find_template
 from wallet_server.programs.yaml_file import SIZE_MAX, dump_program, parse_program, program_schema

@@ -133,32 +133,45 @@ class Call:
 
 
 def answer_each_once(
-    engine: Engine, calls: Sequence[Call], work: WorkOfMany, *, refusal: Refusal = refusal_document
+    engine: Engine,
+    calls: Sequence[Call],
+    work: WorkOfMany,
+    *,
+    refusal: Refusal = refusal_document,
+    refused: Asked[Mapping[int, DomainError]] | None = None,
 ) -> list[Answer | DomainError]:
     """As :func:`answer_once`, for several calls of one program in one transaction; no two have the same key.
 
     ``work`` gets the places of the calls that are new and returns for each what to answer, or the refusal of one
     that has changed nothing. What :func:`answer_once` would raise for a call stands in the place of its answer;
-    what ``work`` raises undoes all of them and is raised.
+    what ``work`` raises undoes all of them and is raised. ``refused`` is asked in the same transaction: the calls, by
+    place, that get neither a new answer nor a stored one, and what stands in its place.
     """
     assert len({(call.client, call.key) for call in calls}) == len(calls), "a key was asked for twice at once"
     assert len({call.program_id for call in calls}) == 1, "calls of different programs"
-    return _tried_again(lambda: _answer_each(engine, calls, work, refusal))
+    return _tried_again(lambda: _answer_each(engine, calls, work, refusal, refused or known({})))
 
 
 def _answer_each(
-    engine: Engine, calls: Sequence[Call], work: WorkOfMany, refusal: Refusal
+    engine: Engine,
+    calls: Sequence[Call],
+    work: WorkOfMany,
+    refusal: Refusal,
+    refused: Asked[Mapping[int, DomainError]],
 ) -> list[Answer | DomainError]:
     results: list[Answer | DomainError | None] = [
         None if is_key(call.key) else DomainError("validation", WRONG_KEY) for call in calls
     ]
     with transaction(engine, calls[0].program_id) as session:
-        free, stored = _take_keys(
-            session, [call for call, result in zip(calls, results, strict=True) if result is None]
-        )
+        well_formed = [call for call, result in zip(calls, results, strict=True) if result is None]
+        with one_round(session) as ask:
+            free, stored = ask(_free_asked(session, well_formed)), ask(_stored_asked(well_formed))
+            turned_away = ask(refused)
         for place, call in enumerate(calls):
             if results[place] is None:
-                results[place] = _before(call, stored) if call in free else _in_progress()
+                results[place] = turned_away.value.get(place) or (
+                    _before(call, stored.value) if call in free.value else _in_progress()
+                )
         new = [place for place, result in enumerate(results) if result is None]
         made = work(session, new) if new else ()
         for place, outcome in zip(new, made, strict=True):
@@ -204,10 +217,11 @@ def _answer(engine: Engine, call: Call, work: Work, refusal: Refusal) -> Answer:
 
 def _answered(session: Session, call: Call) -> Answer | None:
     """Take the key; the answer that it has already."""
-    free, stored = _take_keys(session, [call])
-    if not free:
+    with one_round(session) as ask:
+        free, stored = ask(_free_asked(session, [call])), ask(_stored_asked([call]))
+    if not free.value:
         raise _in_progress()
-    found = _before(call, stored)
+    found = _before(call, stored.value)
     if isinstance(found, DomainError):
         raise found
     return found
@@ -228,25 +242,16 @@ _Stored = Mapping[tuple[str, str], tuple[str, int, str]]
 """Request hash, status and body by client and key."""
 
 
-def _take_keys(session: Session, calls: Sequence[Call]) -> tuple[set[Call], _Stored]:
-    """Those of the calls whose key nobody else is answering now, and what has been answered; waits for nobody.
+def _free_asked(session: Session, calls: Sequence[Call]) -> Asked[set[Call]]:
+    """Those of the calls whose key nobody else is answering now; it is taken, and nobody is waited for.
 
     SQLite's writers take turns, so there a twin waits and then finds the answer.
     """
-    if not calls:
-        return set(), {}
-    has_locks = session.get_bind().dialect.name == "postgresql"
-    with one_round(session) as ask:
-        locks = ask(_locks_asked(calls) if has_locks else known({call.lock for call in calls}))
-        stored = ask(_stored_asked(calls))
-    return {call for call in calls if call.lock in locks.value}, stored.value
-
-
-def _locks_asked(calls: Sequence[Call]) -> Asked[set[int]]:
+    if not calls or session.get_bind().dialect.name != "postgresql":
+        return known(set(calls))
+    locks = {call.lock: call for call in calls}
     return Asked(
-        _LOCKS,
-        {"numbers": [call.lock for call in calls]},
-        lambda rows: {number for number, is_taken in rows if is_taken},
+        _LOCKS, {"numbers": list(locks)}, lambda rows: {locks[number] for number, is_taken in rows if is_taken}
     )
 
 
@@ -256,6 +261,9 @@ def _lock_each(_one_of: OneOf) -> sa.Select[Any]:
 
 
 def _stored_asked(calls: Sequence[Call]) -> Asked[_Stored]:
+    """What has been answered under the keys of the calls, once those are taken."""
+    if not calls:
+        return known({})
     values = {
         "program_id": calls[0].program_id,
         "clients": list({call.client for call in calls}),

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
-from wallet_server.db import ALL_PROGRAMS, reading, table_of
+from wallet_server.db import ALL_PROGRAMS, table_of
 from wallet_server.errors import NotFoundError
 from wallet_server.programs.definition import OutletRef, ProgramDefinition
 from wallet_server.programs.file import OutletSection, ProgramFile
-from wallet_server.programs.models import ApiKey, Category, Outlet, Product, Program, ProgramVersion
-from wallet_server.reads import Asked, OneOf, Read, ask_alone, known
-from wallet_server.tokens import fingerprint
+from wallet_server.programs.models import Category, Outlet, Product, Program, ProgramVersion
+from wallet_server.reads import Asked, Read, known
+from wallet_server.recent import Recent
 
 DEFINITIONS_MAX: Final = 64
 """How many definitions a process keeps in memory."""
@@ -31,35 +27,9 @@ VERSION_MAX: Final = 2**31 - 1
 _Value = TypeVar("_Value")
 
 
-class DefinitionCache:
-    """The definitions used last, by the id of their version's row.
-
-    By id and not by number: a number whose transaction was rolled back is given again, an id never is. What
-    an id stands for never changes, so nothing ever has to be thrown out for being old.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[UUID, ProgramDefinition] = OrderedDict()
-
-    def get(self, version_id: UUID) -> ProgramDefinition | None:
-        """The definition, if it is kept."""
-        with self._lock:
-            found = self._kept.get(version_id)
-            if found is not None:
-                self._kept.move_to_end(version_id)
-            return found
-
-    def put(self, version_id: UUID, definition: ProgramDefinition) -> None:
-        """Keep a definition, and drop the one that has not been used for the longest."""
-        with self._lock:
-            self._kept[version_id] = definition
-            while len(self._kept) > self._limit:
-                self._kept.popitem(last=False)
-
-
-_definitions = DefinitionCache(DEFINITIONS_MAX)
+DEFINITIONS: Final = Recent[UUID, ProgramDefinition](DEFINITIONS_MAX)
+"""By the id of their version's row and not by number: a number whose transaction was rolled back is given again, an id
+never is. What an id stands for never changes, so nothing ever has to be thrown out for being old."""
 
 
 def load_program(
@@ -101,11 +71,11 @@ def load_program(
     scope = session.info.get("scope")
     if head is None or scope not in (None, ALL_PROGRAMS, head.id):
         raise NotFoundError("unknown_program", "there is no such program")
-    found = _definitions.get(head.version_id)
+    found = DEFINITIONS.get(head.version_id)
     if found is None:
         document = connection.execute(sa.select(version.c.document).where(version.c.id == head.version_id)).scalar_one()
         found = _definition(connection, head, document)
-        _definitions.put(head.version_id, found)
+        DEFINITIONS.put(head.version_id, found)
     return found
 
 
@@ -265,49 +235,6 @@ def products(session: Session, *, skus: Collection[str] | None = None, limit: in
     if skus is not None:
         statement = statement.where(col(Product.sku).in_(skus))
     return session.exec(statement).all()
-
-
-@dataclass(frozen=True, slots=True)
-class TillKey:
-    """A key that is not revoked, and the program that it opens, as in force now."""
-
-    id: UUID
-    program: ProgramDefinition
-    outlet_id: UUID | None
-    scopes: list[str]
-    hint: str
-
-
-def find_till_key(engine: Engine, secret: str) -> TillKey | None:
-    """The key that a till showed, unless it is revoked. One statement, if the program's version is in memory."""
-    rows = ask_alone(engine, Asked(_TILL_KEY, {"fingerprint": fingerprint(secret)}, list))
-    if not rows:
-        return None
-    [(program_id, version_id, key_id, outlet_id, scopes, hint)] = rows
-    program = _definitions.get(version_id)
-    if program is None:
-        with reading(engine, program_id) as session:
-            program = load_program(session, program_id=program_id)
-    return TillKey(key_id, program, outlet_id, scopes, hint)
-
-
-def _select_till_key(_one_of: OneOf) -> sa.Select[Any]:
-    key, program, version = table_of(ApiKey), table_of(Program), table_of(ProgramVersion)
-    return (
-        sa.select(program.c.id, version.c.id, key.c.id, key.c.outlet_id, key.c.scopes, key.c.hint)
-        .join(program, program.c.id == key.c.program_id)
-        .join(version, sa.and_(version.c.program_id == program.c.id, version.c.number == program.c.version))
-        .where(key.c.secret_fingerprint == sa.bindparam("fingerprint", type_=sa.String()), key.c.revoked_at.is_(None))
-    )
-
-
-_TILL_KEY: Final = Read(_select_till_key)
-
-
-def list_api_keys(session: Session, program_id: UUID, *, limit: int = 500) -> Sequence[ApiKey]:
-    """The program's till keys, newest first, revoked ones too."""
-    statement = select(ApiKey).where(ApiKey.program_id == program_id).order_by(col(ApiKey.created_at).desc())
-    return session.exec(statement.limit(limit)).all()
 
 
 def closed_outlets(session: Session, program_id: UUID) -> set[str]:

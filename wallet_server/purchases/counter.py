@@ -22,6 +22,7 @@ from sqlmodel import Session
 from wallet_server.errors import DomainError
 from wallet_server.idempotency.services import Answer, Call, Refusal, answer_each_once
 from wallet_server.programs.definition import ProgramDefinition
+from wallet_server.programs.keys import TillKey, refused_keys
 from wallet_server.purchases.commands import RecordPurchase
 from wallet_server.purchases.services import Recorded, record_purchases
 
@@ -36,13 +37,17 @@ WAIT_SECONDS_MAX: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One till's purchase, under its key. ``body`` makes the answer of what was recorded."""
+    """One till's purchase, under its key. ``body`` makes the answer of what was recorded.
+
+    ``till_key`` is who brings it, where that is to be looked at again before anything is done.
+    """
 
     program: ProgramDefinition
     call: Call
     command: RecordPurchase
     recorded_by: str
     body: Callable[[Recorded], tuple[int, Mapping[str, Any]]]
+    till_key: TillKey | None = None
 
     def is_apart_from(self, other: Turn) -> bool:
         """Whether both may go into one batch: each is told the balance that its own purchase left."""
@@ -82,7 +87,8 @@ class Counter:
         """Record a purchase once and return the answer, which may have been given before.
 
         Raises ``DomainError`` as :func:`wallet_server.idempotency.services.answer_once` does with
-        :func:`wallet_server.purchases.services.record_purchase`; ``busy`` (503) after a minute in the queue.
+        :func:`wallet_server.purchases.services.record_purchase`; ``busy`` (503) after a minute in the queue, and for
+        a till key that is no longer what it was.
         """
         mine = _Waiting(turn)
         with self._came:
@@ -193,7 +199,9 @@ class Counter:
             ]
 
         calls = [turn.call for turn in turns]
-        results = answer_each_once(self._engine, calls, work, refusal=self._refusal)
+        keys = {place: turn.till_key for place, turn in enumerate(turns) if turn.till_key is not None}
+        refused = refused_keys(keys) if keys else None
+        results = answer_each_once(self._engine, calls, work, refusal=self._refusal, refused=refused)
         for waiting, result in zip(batch, results, strict=True):
             waiting.result = result
 

@@ -15,7 +15,7 @@ from tests.factories import CAFE, program_file
 from wallet_server import cli
 from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.errors import DomainError
-from wallet_server.programs.queries import find_till_key
+from wallet_server.programs.keys import TillKeys
 from wallet_server.programs.yaml_file import parse_program
 from wallet_server.staff.services import session_of_token, sign_in
 
@@ -126,9 +126,9 @@ def test_a_key_is_printed_alone_and_once(run: CommandLine, cafe: Path, sqlite_en
     )
     secret = printed.removesuffix("\n")
     assert (code, error, len(secret.split())) == (0, "", 1)
-    key = find_till_key(sqlite_engine, secret)
+    key = TillKeys(sqlite_engine).find(secret)
     assert key is not None
-    assert (key.program.slug, key.scopes) == ("cafe-ohrid", ["earn", "redeem"])
+    assert (key.program.slug, key.scopes) == ("cafe-ohrid", ("earn", "redeem"))
     assert key.outlet_id == key.program.outlet("A").id
 
     code, listed, _ = run("api-key", "list", "--program", "cafe-ohrid")
@@ -136,7 +136,7 @@ def test_a_key_is_printed_alone_and_once(run: CommandLine, cafe: Path, sqlite_en
     hint = listed.split("…")[0]
     assert secret.startswith(hint)
     assert run("api-key", "revoke", "--program", "cafe-ohrid", hint)[0] == 0
-    assert find_till_key(sqlite_engine, secret) is None
+    assert TillKeys(sqlite_engine).find(secret) is None
     assert "revoked" in run("api-key", "list", "--program", "cafe-ohrid")[1]
 
 

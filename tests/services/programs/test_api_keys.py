@@ -14,8 +14,9 @@ from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.programs.definition import ProgramDefinition
 from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.keys import TillKeys, list_api_keys
 from wallet_server.programs.models import ApiKey
-from wallet_server.programs.queries import find_till_key, list_api_keys, load_program
+from wallet_server.programs.queries import load_program
 from wallet_server.programs.services import apply_program, create_api_key, revoke_api_key
 from wallet_server.staff.models import AuditRecord
 
@@ -36,12 +37,12 @@ def test_a_key_is_found_by_its_secret_which_is_kept_nowhere(engine: Engine, cafe
     assert secret.startswith("wk_")
     assert len(secret) > 40
     with reading(engine, ALL_PROGRAMS) as session:
-        found = find_till_key(engine, secret)
+        found = TillKeys(engine).find(secret)
         assert found is not None
         assert (found.id, found.program.id, found.outlet_id) == (key.id, cafe.id, outlet_id)
-        assert found.scopes == ["earn", "redeem"]
+        assert found.scopes == ("earn", "redeem")
         for wrong in ("", "wk_", secret[:-1], secret + "x", secret.swapcase(), key.secret_fingerprint, found.hint):
-            assert find_till_key(engine, wrong) is None
+            assert TillKeys(engine).find(wrong) is None
         everything = [*session.exec(select(ApiKey)).all(), *session.exec(select(AuditRecord)).all()]
         assert not [row for row in everything if secret[12:] in str(row.model_dump())]
         actions = session.exec(select(AuditRecord.action)).all()
@@ -62,8 +63,8 @@ def test_a_revoked_key_is_nobodys(engine: Engine, cafe: ProgramDefinition) -> No
         with transaction(engine, ALL_PROGRAMS) as session:
             revoke_api_key(session, cafe.id, key.id, now=NOW, actor="cli")
     with reading(engine, ALL_PROGRAMS) as session:
-        assert find_till_key(engine, secret) is None
-        assert find_till_key(engine, other_secret) is not None
+        assert TillKeys(engine).find(secret) is None
+        assert TillKeys(engine).find(other_secret) is not None
         assert {row.id: row.revoked_at for row in list_api_keys(session, cafe.id)} == {key.id: NOW, other.id: None}
         assert session.exec(select(AuditRecord.action)).all().count("api_key.revoked") == 1
 
@@ -75,7 +76,7 @@ def test_a_key_of_another_program_cannot_be_revoked(engine: Engine, cafe: Progra
             with pytest.raises(NotFoundError) as refused:
                 revoke_api_key(session, program_id, key_id, now=NOW, actor="cli")
             assert refused.value.code == "unknown_api_key"
-    assert find_till_key(engine, secret) is not None
+    assert TillKeys(engine).find(secret) is not None
 
 
 @pytest.mark.parametrize("scopes", [[], ["earn", "admin"]])

@@ -7,6 +7,7 @@ import threading
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,13 +16,17 @@ from sqlalchemy.engine import Engine
 from sqlmodel import select
 
 from tests.conftest import NOW
+from tests.factories import edited, program_file
 from tests.postgres import wait_until_somebody_waits
 from tests.services.purchases.shop import Shop, open_shop, purchase
 from tests.services.purchases.test_concurrency import TILLS, assert_sound, at_once, purchases, statuses
-from wallet_server.db import transaction
+from wallet_server.db import ALL_PROGRAMS, transaction
 from wallet_server.errors import DomainError
 from wallet_server.idempotency.services import Answer, Call, answer_each_once, refusal_document
 from wallet_server.ledger.models import MemberBalance
+from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.keys import TillKey, TillKeys
+from wallet_server.programs.services import apply_program, create_api_key, revoke_api_key
 from wallet_server.purchases import counter as counter_module
 from wallet_server.purchases.commands import RecordPurchase
 from wallet_server.purchases.counter import BATCH_MAX, Counter, Turn
@@ -39,6 +44,14 @@ def turn(shop: Shop, command: RecordPurchase, key: str, *, hash_of: str = "", by
 
     call = Call(shop.program.id, "till", key, f"hash of {hash_of or key}", NOW)
     return Turn(shop.program, call, command, by, body)
+
+
+def till_key(shop: Shop) -> TillKey:
+    with transaction(shop.engine, shop.program.id) as session:
+        _row, secret = create_api_key(session, shop.program.id, now=NOW, actor="test")
+    found = TillKeys(shop.engine).find(secret)
+    assert found is not None
+    return found
 
 
 def asked(counter: Counter, *turns: Turn) -> list[Callable[[], Answer]]:
@@ -241,3 +254,32 @@ def test_nobody_stands_behind_a_batch_that_is_held_up(
         session.commit()
         assert waits.result(30).status == 201
     assert_sound(shop.engine)
+
+
+def test_a_till_whose_key_has_changed_meanwhile_is_turned_away_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop(engine, members=4)
+    found = [till_key(shop) for _member in shop.members]
+    turns = [
+        replace(turn(shop, purchase(one.card_number, f"A-{n}"), f"key-{n}"), till_key=found[n])
+        for n, one in enumerate(shop.members)
+    ]
+    counter = open_counter(shop, places=1)
+    assert counter.record(turns[1]).status == 201
+    with transaction(engine, shop.program.id) as session:
+        revoke_api_key(session, shop.program.id, found[1].id, now=NOW, actor="test")
+        revoke_api_key(session, shop.program.id, found[2].id, now=NOW, actor="test")
+    gate = Gate(monkeypatch)
+    results = queue_behind(counter, gate, turns)
+    assert gate.sizes == [1, 3]
+    assert statuses(results) == {"recorded": 2, "busy": 2}
+    assert [type(results[place]) for place in (1, 2)] == [DomainError, DomainError], "neither anew nor again"
+    assert purchases(engine) == 3
+    doubled = edited(program_file(), "program.points.base_percent", 2)
+    with transaction(engine, ALL_PROGRAMS) as session:
+        apply_program(session, ProgramFile.model_validate(doubled), now=NOW, actor="test")
+    late = turn(shop, purchase(shop.members[0].card_number, "A-9"), "late")
+    with pytest.raises(DomainError, match="changed"):
+        counter.record(replace(late, till_key=found[0]))
+    assert_sound(engine)

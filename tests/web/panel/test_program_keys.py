@@ -15,8 +15,8 @@ from tests.web.helpers import StoppedClock, csrf_of, submit, text_of
 from wallet_server.context import ServerContext
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
 from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.keys import TillKeys
 from wallet_server.programs.models import ApiKey
-from wallet_server.programs.queries import find_till_key
 from wallet_server.programs.services import SCOPES, apply_program, create_api_key
 from wallet_server.staff.models import AuditRecord
 from wallet_server.web.panel.program_keys import SCOPE_NAMES
@@ -63,9 +63,9 @@ def test_a_key_is_shown_once_and_works(owner: FlaskClient, server: ServerContext
     assert made.status_code == 200
     assert made.headers["Cache-Control"] == "no-store"
     secret = shown_key(made)
-    key = find_till_key(server.engine, secret)
+    key = TillKeys(server.engine).find(secret)
     assert key is not None
-    assert key.scopes == ["earn", "redeem"]
+    assert key.scopes == ("earn", "redeem")
     assert key.outlet_id is not None
     text = " ".join(text_of(made).split())
     assert "Restaurant A" in text

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from sqlmodel import select
+from sqlmodel import col, select
 
 from tests.conftest import NOW
-from tests.factories import program_file
+from tests.factories import edited, program_file
 from tests.services.purchases.shop import Shop, open_shop
 from tests.web.pos_api.conftest import TillClient, make_key, problem, quote_of, receipt
 from wallet_server.db import ALL_PROGRAMS, reading, transaction
+from wallet_server.programs.file import ProgramFile
+from wallet_server.programs.keys import TillKeys
 from wallet_server.programs.models import ApiKey
-from wallet_server.programs.services import revoke_api_key
+from wallet_server.programs.services import apply_program, revoke_api_key
 from wallet_server.purchases.models import Purchase, PurchaseLine
 
 
@@ -279,12 +281,48 @@ def test_guessing_keys_is_slowed_down(app: Flask) -> None:
     assert answers[60] == (429, "rate_limited")
 
 
-def test_a_revoked_key_is_401_at_once(till: TillClient, shop: Shop) -> None:
-    assert till.get(f"/members/{shop.card}").status_code == 200
+def revoke(shop: Shop) -> None:
     with transaction(shop.engine, shop.program.id) as session:
         key = session.exec(select(ApiKey)).one()
         revoke_api_key(session, shop.program.id, key.id, now=NOW, actor="test")
+
+
+def test_a_revoked_key_is_401_at_once(till: TillClient, shop: Shop) -> None:
+    assert till.get(f"/members/{shop.card}").status_code == 200
+    revoke(shop)
     assert problem(till.get(f"/members/{shop.card}")) == (401, "unauthorized")
+
+
+def test_a_key_that_was_seen_before_is_looked_at_in_the_purchase_itself(
+    till: TillClient, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert till.post("/purchases", receipt(shop.card), key="first").status_code == 201
+    with monkeypatch.context() as patched:
+        patched.setattr(TillKeys, "find", None)
+        assert till.post("/purchases", receipt(shop.card, "A-2")).status_code == 201
+    revoke(shop)
+    for answer in (
+        till.post("/purchases", receipt(shop.card, "A-3")),
+        till.post("/purchases", receipt(shop.card), key="first"),  # not the stored answer either
+        till.post("/purchases", receipt("0000000000000000", "A-3")),
+        till.post("/purchases", {"receipt_id": 1}),
+        till.post("/purchases", receipt(shop.card, "A-3"), key=None),
+    ):
+        assert problem(answer) == (401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+    assert recorded(shop) == 2
+
+
+def test_a_purchase_is_computed_with_the_version_in_force_though_another_was_seen(till: TillClient, shop: Shop) -> None:
+    assert till.post("/purchases", receipt(shop.card)).get_json()["points_earned"] == 3
+    doubled = edited(program_file(), "program.points.base_percent", 2)
+    with transaction(shop.engine, ALL_PROGRAMS) as session:
+        apply_program(session, ProgramFile.model_validate(doubled), now=NOW, actor="test")
+    after = receipt(shop.card, "A-2", occurred_at=NOW.isoformat())
+    assert till.post("/purchases", after).get_json()["points_earned"] == 6
+    with reading(shop.engine, ALL_PROGRAMS) as session:
+        versions = session.exec(select(Purchase.program_version).order_by(col(Purchase.receipt_id))).all()
+    assert versions == [1, 2]
 
 
 def test_a_key_of_another_program_finds_nothing(app: Flask, shop: Shop) -> None:

@@ -15,8 +15,8 @@ from wallet_server.db import new_id, reading, transaction
 from wallet_server.errors import DomainError
 from wallet_server.i18n import gettext_noop, localized
 from wallet_server.idempotency.services import answer_once, request_hash
+from wallet_server.programs.keys import list_api_keys
 from wallet_server.programs.models import ApiKey
-from wallet_server.programs.queries import list_api_keys
 from wallet_server.programs.services import SCOPES, create_api_key, revoke_api_key
 from wallet_server.web.context import server
 from wallet_server.web.panel.blueprint import blueprint

@@ -21,7 +21,7 @@ from wallet_server.db import to_json
 from wallet_server.errors import DomainError, NotFoundError
 from wallet_server.idempotency.services import KEY_MAX, Answer, Call, answer_once, is_key, request_hash
 from wallet_server.programs.definition import ProgramDefinition
-from wallet_server.programs.queries import find_till_key
+from wallet_server.programs.keys import TillKey, TillKeys
 from wallet_server.purchases.commands import RecordPurchase
 from wallet_server.purchases.counter import Counter, Turn
 from wallet_server.purchases.services import Recorded
@@ -59,21 +59,19 @@ blueprint = _TillBlueprint("pos_api", __name__, url_prefix="/api/v1")
 class Till:
     """Who calls: a key of a program, good for some scopes and for one outlet or (None) for all."""
 
-    key_id: UUID
+    key: TillKey
     program: ProgramDefinition
-    scopes: frozenset[str]
     outlet: str | None
-    hint: str
     now: datetime
 
     @property
     def actor(self) -> str:
         """As records and the audit log name it."""
-        return f"key:{self.hint}"
+        return f"key:{self.key.hint}"
 
     def require(self, scope: str) -> None:
         """Raises ``DomainError(missing_scope)`` (403)."""
-        if scope not in self.scopes:
+        if scope not in self.key.scopes:
             raise DomainError("missing_scope", f"this key has no {scope!r} scope", status=403, scope=scope)
 
     def require_currency(self, currency: str | None) -> None:
@@ -110,35 +108,59 @@ def _tell_rate(response: Response) -> Response:
     return response
 
 
-def till_view(*scopes: str) -> Callable[[View], View]:
-    """Let a till in whose key has all these scopes; the view gets the :class:`Till` first."""
+def till_view(*scopes: str, key_is_checked_later: bool = False) -> Callable[[View], View]:
+    """Let a till in whose key has all these scopes; the view gets the :class:`Till` first.
+
+    ``key_is_checked_later``: whatever the view does is done by :func:`answer_purchase`, which looks at the key itself.
+    Then a key that was seen before is not looked up first; a refusal is said only of a key that was.
+    """
 
     def decorate(view: View) -> View:
-        @wraps(view)
-        def guarded(**values: Any) -> Any:
-            till = _till_of_request()
-            g.till_rate = count_rate("till", CALLS_LIMIT, str(till.key_id))
-            refuse_rate(g.till_rate)
+        def let_in(key: TillKey, values: Mapping[str, Any]) -> Any:
+            outlet = key.program.outlet_by_id(key.outlet_id).section.code if key.outlet_id else None
+            till = Till(key, key.program, outlet, server().clock.now())
             for scope in scopes:
                 till.require(scope)
             return view(till, **values)
+
+        @wraps(view)
+        def guarded(**values: Any) -> Any:
+            secret = _secret_of_request()
+            seen = _till_keys().seen(secret) if key_is_checked_later else None
+            key = seen or _find_key(secret)
+            g.till_rate = count_rate("till", CALLS_LIMIT, str(key.id))
+            refuse_rate(g.till_rate)
+            try:
+                return let_in(key, values)
+            except DomainError:
+                if seen is None or (key := _find_key(secret)) == seen:
+                    raise
+            return let_in(key, values)
 
         return guarded
 
     return decorate
 
 
-def _till_of_request() -> Till:
+def _secret_of_request() -> str:
     scheme, _space, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         _unauthorized("this call needs a till key: Authorization: Bearer …", "")
-    context = server()
-    key = find_till_key(context.engine, secret.strip()) if len(secret) <= KEY_LENGTH_MAX else None
+    return secret.strip()
+
+
+def _find_key(secret: str) -> TillKey:
+    key = _till_keys().find(secret) if len(secret) <= KEY_LENGTH_MAX else None
     if key is None:
         limit_rate("wrong till key", WRONG_KEYS_LIMIT)
         _unauthorized("this key is wrong or has been revoked", ', error="invalid_token"')
-    outlet = key.program.outlet_by_id(key.outlet_id).section.code if key.outlet_id else None
-    return Till(key.id, key.program, frozenset(key.scopes), outlet, key.hint, context.clock.now())
+    return key
+
+
+def _till_keys() -> TillKeys:
+    keys = current_app.extensions["wallet_till_keys"]
+    assert isinstance(keys, TillKeys)
+    return keys
 
 
 def _unauthorized(detail: str, parameters: str) -> NoReturn:
@@ -261,12 +283,13 @@ def answer_purchase(till: Till, data: Any, command: RecordPurchase, body: Purcha
     """As :func:`answer_key`, for a purchase: together with those of other tills of this moment."""
     counter = current_app.extensions["wallet_counter"]
     assert isinstance(counter, Counter)
-    return counter.record(Turn(till.program, _call(till, data), command, till.actor, body))
+    return counter.record(Turn(till.program, _call(till, data), command, till.actor, body, till.key))
 
 
 @blueprint.record
 def _open_counter(state: BlueprintSetupState) -> None:
     context = state.app.extensions["wallet"]
+    state.app.extensions["wallet_till_keys"] = TillKeys(context.engine)
     state.app.extensions["wallet_counter"] = Counter(context.engine, refusal=_problem_of)
 
 
@@ -279,7 +302,7 @@ def _call(till: Till, data: Any) -> Call:
             "validation", f"Idempotency-Key {message}", errors=[{"field": "Idempotency-Key", "message": message}]
         )
     asked = request_hash(request.method, request.path, to_json(data))
-    return Call(till.program.id, str(till.key_id), key, asked, till.now)
+    return Call(till.program.id, str(till.key.id), key, asked, till.now)
 
 
 def _problem_of(error: DomainError) -> dict[str, Any]:
