@@ -3,8 +3,9 @@
 On PostgreSQL, set up as it comes (each commit reaches the disk), the share is of ``pgbench -N``; on SQLite of a bare
 transaction that writes the same rows with the sqlite3 module. Rounds take turns, so that a machine that is busy is
 busy for both; each figure is the median of its rounds. *Service* are counters with a thread for each till, *http* the
-tills' API of a whole running group: two processes on PostgreSQL, one on SQLite, which has one writer at a time. The
-program has 20 rules, tiers and challenges.
+tills' API of a whole running group: two processes on PostgreSQL, one on SQLite, which has one writer at a time.
+*Statements alone* are those of the service at 16 tills, told again by two processes that compute nothing. The program
+has 20 rules, tiers and challenges.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import statements
 from tests.benchmarks.market import Market, new_postgres, open_market, ready, till_keys
 from tests.benchmarks.storms import storms
 from tests.group import READY, environment, free_port
@@ -40,6 +42,8 @@ KEYS = 96
 """A key may call 6,000 times a minute: the tills of the benchmark change theirs."""
 STORM_ROUNDS = 1_000
 PGBENCH_SCALE = 10
+STATEMENTS_BATCHES = 400
+"""Of each teller of the statements alone."""
 
 
 def measure(
@@ -62,6 +66,7 @@ def _postgresql(data: Path, folder: str, rounds: int, seconds: float) -> dict[st
     url = new_postgres(folder, "ours")
     market = open_market(create_engine(url, pool_size=16))
     figures = _Figures()
+    _statements(data, folder, market, rounds, figures)
     with _running_group(data / "group", url) as port:
         secrets = till_keys(market, KEYS)
         for number in range(rounds):
@@ -76,6 +81,30 @@ def _postgresql(data: Path, folder: str, rounds: int, seconds: float) -> dict[st
                 figures.latencies(f"http, {tills} tills", taken)
     market.engine.dispose()
     return figures.medians()
+
+
+def _statements(data: Path, folder: str, market: Market, rounds: int, figures: _Figures) -> None:
+    """What of the share is the database's own: the statements alone, in batches as full as those of 16 tills."""
+    tills = TILLS[-1]
+    files = [
+        statements.write(
+            statements.record(
+                market,
+                new_postgres(folder, f"heard{place}", like="ours"),
+                market.cards[place::PROCESSES],  # a member's purchases are told one after the other
+                f"told{place}",
+                tills // PROCESSES,
+                STATEMENTS_BATCHES,
+            ),
+            data / f"statements{place}",
+        )
+        for place in range(PROCESSES)
+    ]
+    for number in range(rounds):
+        bare = _pgbench_tps(folder, tills, SECONDS)
+        taken = statements.tell(new_postgres(folder, f"told{number}", like="ours"), files)
+        purchases = (STATEMENTS_BATCHES - statements.WARM) * tills
+        figures.add(f"statements alone share, {tills} tills", purchases / taken / bare)
 
 
 class _Figures:

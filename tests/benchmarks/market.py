@@ -143,8 +143,8 @@ def ready(cards: tuple[str, ...], name: str, tills: Sequence[int], seconds: floa
     return {till: list(islice(receipts(cards, f"{name}-{till}", till), count)) for till in tills}
 
 
-def new_postgres(folder: str, name: str) -> str:
-    """The address of a new database on a server of :func:`tests.postgres.postgres_server`."""
+def new_postgres(folder: str, name: str, *, like: str = "template1") -> str:
+    """The address of a new database on a server of :func:`tests.postgres.postgres_server`, a copy of ``like``."""
     with psycopg.connect(host=folder, user="app", dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
     return f"postgresql://app@/{name}?host={folder}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from limits import parse
@@ -63,7 +64,7 @@ class Later:
         return self._time.monotonic() + self._seconds
 
     def time(self) -> float:
-        return self._time.time()
+        return self._time.time() + self._seconds
 
 
 def test_processes_count_together(valkey_url: str, valkey: object) -> None:
@@ -74,3 +75,33 @@ def test_processes_count_together(valkey_url: str, valkey: object) -> None:
         assert not one.hit(LIMIT, "join", "1.2.3.4").allowed
         assert one.hit(LIMIT, "join", "5.6.7.8").allowed
     assert logs == []
+
+
+def test_a_large_limit_is_asked_for_in_parts_and_no_number_is_given_twice(
+    valkey_url: str, valkey: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = parse("600/minute")
+    at_once = 600 // security.TAKEN_PARTS
+    processes = [RateLimits(valkey_url) for _ in range(2)]
+    asked = []
+    for rates in processes:
+        shared = rates._shared
+        assert shared is not None
+        monkeypatch.setattr(shared, "incr", lambda *values, incr=shared.incr: asked.append(values) or incr(*values))
+    with ThreadPoolExecutor(8) as pool:
+        hits = list(pool.map(lambda number: processes[number % 2].hit(limit, "till", "key"), range(700)))
+    assert sum(hit.allowed for hit in hits) == 600
+    left = [hit.remaining for hit in hits if hit.allowed]
+    assert sorted(left) == list(range(600))
+    assert len(asked) <= 700 / at_once + 8, "at most each thread once too often"
+
+
+def test_a_new_window_begins_with_new_numbers(valkey_url: str, valkey: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit, rates = parse("600/minute"), RateLimits(valkey_url)
+    assert rates.hit(limit, "till", "key").remaining == 599
+    assert rates.hit(limit, "till", "key").reset_s in (59, 60)
+    shared = rates._shared
+    assert shared is not None
+    shared.clear(limit.key_for("till", "key"))
+    monkeypatch.setattr(security, "time", Later(61))
+    assert rates.hit(limit, "till", "key").remaining == 599
